@@ -1,0 +1,1 @@
+"""Where proposals and datasets come from."""
