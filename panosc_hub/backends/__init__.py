@@ -1,0 +1,1 @@
+"""Where sessions run: one contract (``base``) and its implementations."""

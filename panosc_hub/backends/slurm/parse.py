@@ -1,0 +1,267 @@
+"""Slurm's answers, as text, to records. Pure.
+
+Every answer that does not have exactly the expected shape raises :class:`Garbled`, which means
+*unknown*: half an answer must never read as "the job is gone". All queries keep the header
+line, for its presence proves that the command itself produced the (perhaps empty) answer, and
+end every row with a mark, so that a row cut in the middle shows.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from ...core.jobstate import JobState
+
+QUEUE_FORMAT = "%A|%T|%B|%u|%S|%L|%r|."
+"""For ``squeue --format``: no field that a user may fill in freely (name, comment, paths)."""
+
+NAMED_FORMAT = QUEUE_FORMAT.removesuffix(".") + "%j|."
+"""With the job's name: only together with ``--name=``, so that no name but ours is in it."""
+
+_QUEUE_HEADER = "JOBID|STATE|EXEC_HOST|USER|START_TIME|TIME_LEFT|REASON|."
+_NAMED_HEADER = _QUEUE_HEADER.removesuffix(".") + "NAME|."
+
+_NODE_FIELDS = (
+    "Partition",
+    "NodeList",
+    "StateComplete",
+    "CPUsState",
+    "Memory",
+    "AllocMem",
+    "Gres",
+    "GresUsed",
+    "NodeAddr",
+    "Available",
+)
+NODE_FORMAT = ",".join(f"{name}:|" for name in _NODE_FIELDS)
+"""For ``sinfo --Node --Format``; one row for each node of each partition."""
+
+_NODE_HEADER = (
+    "PARTITION|NODELIST|STATECOMPLETE|CPUS(A/I/O/T)|MEMORY|ALLOCMEM|GRES|GRES_USED|NODE_ADDR|AVAIL|"
+)
+
+_STATE_NAMES = {
+    # CONFIGURING, POWER_UP_NODE: the node boots for the job. The HOLDs can be released.
+    JobState.PENDING: (
+        "PENDING",
+        "CONFIGURING",
+        "POWER_UP_NODE",
+        "REQUEUED",
+        "REQUEUE_FED",
+        "REQUEUE_HOLD",
+        "RESV_DEL_HOLD",
+        "SPECIAL_EXIT",
+    ),
+    JobState.RUNNING: (
+        "RUNNING",
+        "COMPLETING",
+        "RESIZING",
+        "SIGNALING",
+        "STAGE_OUT",
+        "STOPPED",
+        "SUSPENDED",
+    ),
+    JobState.GONE: (
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "LAUNCH_FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "RECONFIG_FAIL",
+        "TIMEOUT",
+    ),
+    # A requeue may follow PREEMPTED. REVOKED: a sibling runs elsewhere in the federation.
+    JobState.UNKNOWN: ("PREEMPTED", "REVOKED"),
+}
+STATES: dict[str, JobState] = {
+    name: belief for belief, names in _STATE_NAMES.items() for name in names
+}
+"""Every state of squeue(1), "JOB STATE CODES", from 20.11 to 25.05."""
+
+
+class Garbled(ValueError):
+    """The answer cannot be understood, so nothing is known. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One row of ``squeue``. ``start`` is Slurm's own estimate while the job waits."""
+
+    job_id: str
+    state: str
+    host: str
+    user: str
+    start: str
+    left: str
+    reason: str
+
+    @property
+    def belief(self) -> JobState:
+        """A state that this version does not know is UNKNOWN, never GONE."""
+        return STATES.get(self.state, JobState.UNKNOWN)
+
+
+def parse_queue(text: str) -> dict[str, JobRow]:
+    """Rows of ``squeue --states=all --format=QUEUE_FORMAT`` by job id.
+
+    Raises :class:`Garbled` for anything but a header and whole rows. Lines before the header
+    (warnings of plug-ins or wrappers) are passed over.
+    """
+    jobs: dict[str, JobRow] = {}
+    for line in after_header(text, _QUEUE_HEADER, "squeue"):
+        row = _job_row(line, [cell.strip() for cell in line.split("|")])
+        jobs[row.job_id] = row
+    return jobs
+
+
+def parse_named(text: str) -> dict[str, JobRow]:
+    """Rows of ``squeue --name=… --format=NAMED_FORMAT`` by name; of two jobs, the newer.
+
+    Raises :class:`Garbled` as :func:`parse_queue` does.
+    """
+    jobs: dict[str, JobRow] = {}
+    for line in after_header(text, _NAMED_HEADER, "squeue"):
+        *cells, name, mark = (cell.strip() for cell in line.split("|"))
+        row = _job_row(line, [*cells, mark])
+        if name not in jobs or int(jobs[name].job_id) < int(row.job_id):
+            jobs[name] = row
+    return jobs
+
+
+def _job_row(line: str, cells: list[str]) -> JobRow:
+    if len(cells) != 8 or cells[-1] != "." or not re.fullmatch(r"[0-9]{1,12}", cells[0]):
+        raise Garbled(f"squeue: odd row {line[:80]!r}")
+    if not re.fullmatch(r"[A-Z][A-Z0-9_+]{1,39}", cells[1]):
+        raise Garbled(f"squeue: odd state {cells[1][:40]!r}")
+    host = "" if cells[2] in ("n/a", "N/A", "(null)") else cells[2]
+    return JobRow(cells[0], cells[1], host, *cells[3:7])
+
+
+def after_header(text: str, header: str, command: str) -> list[str]:
+    """The lines below ``header``. Raises :class:`Garbled` if it is not there whole."""
+    if not text.endswith("\n"):
+        raise Garbled(f"{command}: the answer is empty or cut off")
+    lines = [line.rstrip() for line in text.splitlines()]
+    try:
+        return lines[lines.index(header) + 1 :]
+    except ValueError:
+        raise Garbled(f"{command}: no header in the answer, which begins {text[:80]!r}") from None
+
+
+def parse_span(text: str) -> int | None:
+    """Seconds of squeue's ``days-hours:minutes:seconds``; None for UNLIMITED and the like."""
+    match = re.fullmatch(r"(?:(\d{1,5})-)?(?:(\d{1,2}):)?(\d{1,2}):(\d{2})", text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def parse_job_id(text: str) -> tuple[str, str]:
+    """Job id and cluster (empty: the local one) from ``sbatch --parsable``.
+
+    Wrappers and plug-ins may print warnings before it, so the last line that is nothing but an
+    id counts. Raises :class:`Garbled` if there is none.
+    """
+    for line in reversed(text.splitlines()):
+        match = re.fullmatch(r"([1-9][0-9]{0,11})(?:;([A-Za-z0-9_.\-]{1,64}))?", line.strip())
+        if match:
+            return match.group(1), match.group(2) or ""
+    raise Garbled(f"sbatch: no job id in {text[:80]!r}")
+
+
+def parse_config(text: str) -> dict[str, str]:
+    """``scontrol show config`` by key. Raises :class:`Garbled` without SLURM_VERSION."""
+    found = re.findall(r"(?m)^(\S+)\s*= ?(.*?)\s*$", text)
+    if "SLURM_VERSION" not in (settings := dict(found)):
+        raise Garbled("scontrol show config: no SLURM_VERSION in the answer")
+    return settings
+
+
+def parse_exit(text: str) -> tuple[int, int] | None:
+    """Exit status and signal from ``scontrol --oneliner show job``; None if it is not told."""
+    match = re.search(r"\bExitCode=(\d{1,3}):(\d{1,3})\b", text)
+    return (int(match.group(1)), int(match.group(2))) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One node as a member of one partition. Memory in bytes; ``gpus`` by type ("" untyped).
+
+    ``default`` tells the partition of jobs that name none.
+    """
+
+    partition: str
+    default: bool
+    name: str
+    address: str
+    usable: bool
+    planned: bool
+    cpus_idle: int
+    memory_idle: int
+    gpus: dict[str, int] = field(default_factory=dict)
+    gpus_used: dict[str, int] = field(default_factory=dict)
+
+
+_NODE_UP = frozenset({"idle", "mixed", "allocated", "completing", "planned"})
+# A node in any of these takes no new job although its base state may still read "idle".
+_NODE_BARS = frozenset(
+    {"down", "drain", "drained", "draining", "fail", "failing", "not_responding", "unknown"}
+    | {"maint", "maintenance", "reserved", "perfctrs", "reboot", "reboot_issued"}
+    | {"reboot_requested", "invalid", "invalid_reg", "blocked", "inval", "future", "error"}
+)
+
+
+def parse_nodes(text: str) -> tuple[NodeRow, ...]:
+    """Rows of ``sinfo --Node --Format=NODE_FORMAT``. Raises :class:`Garbled`."""
+    rows: list[NodeRow] = []
+    for line in after_header(text, _NODE_HEADER, "sinfo"):
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) != len(_NODE_FIELDS) + 1 or cells[-1]:
+            raise Garbled(f"sinfo: odd row {line[:80]!r}")
+        name = dict(zip(_NODE_FIELDS, cells, strict=False))
+        cpus = re.fullmatch(r"(\d+)/(\d+)/(\d+)/(\d+)", name["CPUsState"])
+        if cpus is None or not name["Memory"].isdecimal():
+            raise Garbled(f"sinfo: odd numbers in {line[:80]!r}")
+        allocated = int(name["AllocMem"]) if name["AllocMem"].isdecimal() else 0
+        # "idle+planned" lists all flags; "idle*" marks a node that does not answer.
+        words = set(re.findall(r"[a-z_]+", name["StateComplete"].lower()))
+        words |= {"not_responding"} if "*" in name["StateComplete"] else set()
+        rows.append(
+            NodeRow(
+                partition=name["Partition"].removesuffix("*"),
+                default=name["Partition"].endswith("*"),
+                name=name["NodeList"],
+                address=name["NodeAddr"],
+                usable=name["Available"] == "up"
+                and bool(words & _NODE_UP)
+                and not words & _NODE_BARS,
+                planned="planned" in words,
+                cpus_idle=int(cpus.group(2)),
+                memory_idle=max(0, int(name["Memory"]) - allocated) * 2**20,
+                gpus=parse_gres(name["Gres"]),
+                gpus_used=parse_gres(name["GresUsed"]),
+            )
+        )
+    return tuple(rows)
+
+
+_GPU = re.compile(r"gpu(?::([A-Za-z0-9_.\-]+))?:([0-9]+)")
+
+
+def parse_gres(text: str) -> dict[str, int]:
+    """GPUs by type of a Gres or GresUsed cell, such as ``gpu:a100:2(IDX:0-1),gpu:1g.10gb:28``.
+
+    ``gpu:4`` counts under the empty type. What is not a GPU is left out.
+    """
+    gpus: dict[str, int] = {}
+    for item in re.sub(r"\([^)]*\)", "", text).split(","):
+        match = _GPU.fullmatch(item.strip())
+        if match:
+            kind = match.group(1) or ""
+            gpus[kind] = gpus.get(kind, 0) + int(match.group(2))
+    return gpus

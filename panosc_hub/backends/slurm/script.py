@@ -1,0 +1,228 @@
+"""A :class:`~panosc_hub.core.plan.Launch` to the text of a batch script. Pure but for reading
+the script's template from the package.
+
+What goes into a ``#SBATCH`` line must match one strict pattern whole; what goes into bash is
+quoted by ``shlex``; the plan and the start-up file travel as base64. There are no secrets in
+the script: sites may keep scripts for ever (``AccountingStoreFlags=job_script``).
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import json
+import re
+import secrets
+import shlex
+import textwrap
+from dataclasses import dataclass
+
+import jinja2
+
+from ...core.plan import Launch
+from ...core.proposals import Mode
+from ...core.quantities import slurm_duration
+from ...errors import BackendError
+from ...paths import template_path
+from . import options as patterns
+from .options import SlurmOptions
+
+_TEMPLATE = "slurm/batch.sh.j2"
+_ARGUMENT_LIMIT = 120_000
+"""Bytes; Linux allows 128 KiB for one argument, and the start-up file is passed as one."""
+
+_PATTERNS = {
+    "job-name": r"[a-z0-9\-]{1,64}",
+    "comment": r"[A-Za-z0-9_.:,=@\-]{1,250}",
+    "chdir": patterns.PATH,
+    "output": patterns.PATH,
+    "nodes": r"1",
+    "ntasks": r"1",
+    "cpus-per-task": r"[1-9][0-9]{0,4}",
+    "mem": r"[1-9][0-9]{0,9}M",
+    "time": r"[0-9]{1,5}-[0-9]{2}:[0-9]{2}:[0-9]{2}",
+    "gres": r"gpu(:[A-Za-z0-9][A-Za-z0-9_.\-]{0,63})?:[1-9][0-9]{0,3}",
+    "partition": patterns.NAMES,
+    "account": patterns.NAME,
+    "qos": patterns.NAME,
+    "reservation": patterns.NAMES,
+    "constraint": patterns.CONSTRAINT,
+    "exclusive": r"user|mcs",
+}
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+_MODULE = r"[A-Za-z0-9_][A-Za-z0-9_.+:/\-]{0,200}"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What the script needs beside the launch; ``command`` is the argv of the server."""
+
+    name: str
+    comment: str
+    home: str
+    output: str
+    path: str
+    command: tuple[str, ...]
+    start: str
+    """Text of the session start-up file."""
+
+    apptainer: tuple[str, ...] = ("apptainer",)
+    site_profile: str = "/etc/profile"
+    port_range: str = ""
+
+
+def job_name(hub: str, user: str, server: str, token: str = "") -> str:
+    """A name by which the job is found even if sbatch's answer is lost; at most 64 characters."""
+
+    def plain(text: str, limit: int) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", text.lower())[:limit].strip("-") or "x"
+
+    parts = ("panosc", plain(hub, 12), plain(user, 20), plain(server or "default", 14))
+    return "-".join((*parts, token or secrets.token_hex(4)))
+
+
+def job_comment(hub: str, user: str, server: str) -> str:
+    """For ``squeue -o %k`` and accounting: whose session this is."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"[^A-Za-z0-9_.@\-]", "_", text)[:60]
+
+    return f"panosc:hub={plain(hub)},user={plain(user)},server={plain(server)}"
+
+
+def fill_path(template: str, *, home: str, username: str, server: str) -> str:
+    """A log path from an admin's template; names are replaced as plain text, never formatted."""
+    safe = re.sub(r"[^A-Za-z0-9_.\-]", "_", server) or "default"
+    for name, value in (("home", home), ("username", username), ("server", safe)):
+        template = template.replace("{" + name + "}", value)
+    return template
+
+
+def directives(script: Script, launch: Launch, options: SlurmOptions) -> list[str]:
+    """The ``#SBATCH`` options. Raises :class:`BackendError` for a value of odd characters."""
+    resources = launch.resources
+    gpus = resources.gpus
+    values: dict[str, str] = {
+        "job-name": script.name,
+        "comment": script.comment,
+        "chdir": script.home,
+        "output": script.output,
+        "partition": options.partition,
+        "account": options.account,
+        "qos": options.qos,
+        "reservation": options.reservation,
+        "constraint": options.constraint,
+        "exclusive": options.exclusive if isinstance(options.exclusive, str) else "",
+        "nodes": "1",
+        "ntasks": "1",
+        "cpus-per-task": str(resources.cpus),
+        "mem": f"{-(-resources.memory // 2**20)}M",
+        "time": slurm_duration(resources.walltime) if resources.walltime else "",
+        "gres": ":".join(filter(None, ("gpu", gpus.type, str(gpus.count)))) if gpus.count else "",
+    }
+    lines: list[str] = []
+    for option, value in values.items():
+        if not value:
+            continue
+        if not re.fullmatch(_PATTERNS[option], value):
+            raise BackendError(
+                f"The value {value[:60]!r} cannot be used for Slurm's option --{option}. "
+                "Tell the facility's support.",
+                reason="bad_option",
+            )
+        lines.append(f"--{option}={value}")
+    lines.append("--requeue" if options.requeue else "--no-requeue")
+    lines.append("--open-mode=truncate")
+    lines += ["--exclusive"] if options.exclusive is True else []
+    lines += ["--oversubscribe"] if options.oversubscribe else []
+    return lines + list(options.extra)
+
+
+def binds(launch: Launch) -> list[str]:
+    """Apptainer's ``--bind`` values for the plan's data areas."""
+    found: list[str] = []
+    for area in launch.plan.areas:
+        if re.search(r"[:,\\\x00-\x1f]", area.path):
+            raise BackendError(
+                f"The data area {area.name} cannot be shown in a container: its path has a "
+                "character that Apptainer's --bind does not take. Tell the facility's support.",
+                reason="bad_path",
+            )
+        mode = "ro" if area.mode == Mode.READ_ONLY else "rw"
+        found.append(f"{area.path}:{area.path}:{mode}")
+    return found
+
+
+def render(script: Script, launch: Launch, options: SlurmOptions) -> str:
+    """The batch script. Raises :class:`BackendError` if something cannot be written safely."""
+    environment = launch.environment
+    for name in environment.variables:
+        if not re.fullmatch(_VARIABLE, name):
+            raise BackendError(
+                f"{name[:60]!r} is not the name of an environment variable. "
+                "Tell the facility's support.",
+                reason="bad_option",
+            )
+    for module in environment.modules:
+        if not re.fullmatch(_MODULE, module):
+            raise BackendError(
+                f"{module[:60]!r} is not the name of a module. Tell the facility's support.",
+                reason="bad_option",
+            )
+    if len(script.start) > _ARGUMENT_LIMIT:
+        raise BackendError("The session start-up file is too long for one argument.")
+    wrapper: list[str] = []
+    if environment.apptainer:
+        wrapper = [*script.apptainer, "exec"]
+        wrapper += ["--nv"] if launch.resources.gpus.count else []
+        for bind in binds(launch):
+            wrapper += ["--bind", bind]
+        wrapper.append(environment.apptainer)
+    text: str = _template().render(
+        directives=directives(script, launch, options),
+        walltime=launch.resources.walltime or 0,
+        variables={name: shlex.quote(v) for name, v in environment.variables.items()},
+        home=shlex.quote(script.home),
+        path=shlex.quote(script.path),
+        site_profile=shlex.quote(script.site_profile) if script.site_profile else "",
+        modules=[shlex.quote(m) for m in environment.modules],
+        prologue=options.prologue.replace("\r\n", "\n").strip("\n"),
+        prefix=shlex.quote(environment.prefix) if environment.prefix else "",
+        in_container=bool(environment.apptainer),
+        wrapper=shlex.join(wrapper),
+        port_range=shlex.quote(script.port_range) if script.port_range else "",
+        command=shlex.join(script.command),
+        start=pack(script.start),
+        plan=pack(json.dumps(launch.plan.to_dict())),
+    )
+    return text
+
+
+def pack(text: str) -> str:
+    """gzip and base64 in short lines; the same text always gives the same lines."""
+    return "\n".join(
+        textwrap.wrap(base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode(), 100)
+    )
+
+
+def shorten(script: str) -> str:
+    """The script for people: packed parts are replaced by their length."""
+
+    def note(match: re.Match[str]) -> str:
+        return f"{match[1]}({len(match[2])} characters)\n{match[3]}"
+
+    return re.sub(r"(?ms)(<<'(?:PANOSC_\w+)'[^\n]*\n)(.*?\n)(PANOSC_\w+)$", note, script)
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template_path()),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(_TEMPLATE)

@@ -1,0 +1,192 @@
+"""Slurm's answers: what each means, and that no odd answer means "finished"."""
+
+from __future__ import annotations
+
+import pytest
+
+from panosc_hub.backends.slurm import words
+from panosc_hub.backends.slurm.parse import (
+    STATES,
+    Garbled,
+    parse_config,
+    parse_exit,
+    parse_gres,
+    parse_job_id,
+    parse_nodes,
+    parse_queue,
+)
+from panosc_hub.core.jobstate import JobState
+
+HEADER = "JOBID|STATE|EXEC_HOST|USER|START_TIME|TIME_LEFT|REASON|.\n"
+
+
+def row(state: str, job: str = "12", host: str = "cn01", reason: str = "None") -> str:
+    return f"{job}|{state}|{host}|paula|2026-11-21T03:01:12|7:59:58|{reason}|.\n"
+
+
+def belief(text: str, job: str = "12") -> JobState:
+    """What a look that answers ``text`` says about the job: UNKNOWN if nothing."""
+    try:
+        rows = parse_queue(text)
+    except Garbled:
+        return JobState.UNKNOWN
+    return rows[job].belief if job in rows else JobState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("\n", id="blank line"),
+        pytest.param("slurm_load_jobs error: Unable to contact slurm controller\n", id="refused"),
+        pytest.param("slurm_load_jobs error: Zero Bytes were transmitted\n", id="zero bytes"),
+        pytest.param("slurm_load_jobs error: Protocol authentication error\n", id="munge"),
+        pytest.param("sudo: a password is required\n", id="sudo"),
+        pytest.param("bash: squeue: command not found\n", id="missing binary"),
+        pytest.param("warning: time is skewed\n" + HEADER + row("RUNNING"), id="warning first"),
+        pytest.param(HEADER + row("RUNNING")[:20], id="cut in the row"),
+        pytest.param(HEADER[:30], id="cut in the header"),
+        pytest.param(row("COMPLETED"), id="no header"),
+        pytest.param(HEADER + row("SUSPENDED"), id="suspended"),
+        pytest.param(HEADER + row("REQUEUED"), id="requeued"),
+        pytest.param(HEADER + row("REQUEUE_HOLD"), id="requeue hold"),
+        pytest.param(HEADER + row("PREEMPTED"), id="preempted"),
+        pytest.param(HEADER + row("COMPLETING"), id="completing"),
+        pytest.param(HEADER + row("STOPPED"), id="stopped"),
+        pytest.param(HEADER + row("SIGNALING"), id="signaling"),
+        pytest.param(HEADER + row("RESIZING"), id="resizing"),
+        pytest.param(HEADER + row("SPECIAL_EXIT"), id="special exit"),
+        pytest.param(HEADER + row("NEW_IN_SLURM_99"), id="a state with digits"),
+        pytest.param(HEADER + row("NEW_STATE"), id="a state that we do not know"),
+        pytest.param(HEADER + row("COMPLETED", job="13"), id="another job"),
+        pytest.param(HEADER, id="job not listed"),
+        pytest.param(HEADER + "12|COMPLETED|cn01|paula|.\n", id="too few fields"),
+        pytest.param("\x00\xff\x1b[31m\n", id="binary"),
+    ],
+)
+def test_answers_that_do_not_mean_finished(text: str) -> None:
+    assert belief(text) is not JobState.GONE
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL"],
+)
+def test_positive_evidence_means_finished(state: str) -> None:
+    assert belief(HEADER + row(state)) is JobState.GONE
+
+
+def test_every_state_of_the_manual_is_known() -> None:
+    manual = (
+        "BOOT_FAIL CANCELLED COMPLETED CONFIGURING COMPLETING DEADLINE FAILED NODE_FAIL "
+        "OUT_OF_MEMORY PENDING PREEMPTED RUNNING RESV_DEL_HOLD REQUEUE_FED REQUEUE_HOLD REQUEUED "
+        "RESIZING REVOKED SIGNALING SPECIAL_EXIT STAGE_OUT STOPPED SUSPENDED TIMEOUT"
+    )
+    assert set(manual.split()) <= STATES.keys()
+
+
+def test_reason_of_blanks_commas_and_brackets_is_kept() -> None:
+    reason = "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority"
+    job = parse_queue(HEADER + row("PENDING", host="n/a", reason=reason))["12"]
+    assert (job.host, job.reason) == ("", reason)
+    assert "nodes it needs are down" in words.sighting(job).words
+
+
+def test_an_unknown_reason_is_shown_as_slurm_wrote_it() -> None:
+    assert "SomethingNew" in words.waiting("SomethingNew")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("123\n", ("123", "")),
+        ("123;maxwell\n", ("123", "maxwell")),
+        ("sbatch: warning: your quota is 99% full\n4711\n", ("4711", "")),
+        ("4711\nHave a nice day 7\n", ("4711", "")),
+    ],
+)
+def test_job_id_is_found(text: str, expected: tuple[str, str]) -> None:
+    assert parse_job_id(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Submitted batch job 12", "-1", "0", "12 13", "12;a b", "१२", "9" * 13]
+)
+def test_no_job_id_is_an_error(text: str) -> None:
+    with pytest.raises(Garbled):
+        parse_job_id(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(null)", {}),
+        ("gpu:0", {"": 0}),
+        ("gpu:4", {"": 4}),
+        ("gpu:a100:4", {"a100": 4}),
+        ("gpu:a100:2(IDX:0-1)", {"a100": 2}),
+        ("gpu:modelA:6(S:0-1),gpu:1g.10gb:28(S:0-1)", {"modelA": 6, "1g.10gb": 28}),
+        ("gpu:a100:1(IDX:0,2),gpu:v100:1(IDX:3)", {"a100": 1, "v100": 1}),
+        ("nvme:2,gpu:h100:8,shard:64", {"h100": 8}),
+    ],
+)
+def test_gpus_of_a_gres_cell(text: str, expected: dict[str, int]) -> None:
+    assert parse_gres(text) == expected
+
+
+NODE_HEADER = (
+    "PARTITION|NODELIST|STATECOMPLETE|CPUS(A/I/O/T)|MEMORY|ALLOCMEM|GRES|GRES_USED|NODE_ADDR|AVAIL|"
+)
+
+
+def node(state: str, partition: str = "cpu*", avail: str = "up") -> str:
+    return f"{partition}|n1|{state}|1/7/0/8|16000|1024|gpu:2|gpu:1|10.0.0.1|{avail}|"
+
+
+@pytest.mark.parametrize(
+    ("state", "usable"),
+    [
+        ("idle", True),
+        ("mixed", True),
+        ("allocated", True),
+        ("idle+cloud+powered_down", True),
+        ("idle+planned", True),
+        ("idle+drain", False),
+        ("mixed+drain", False),
+        ("down", False),
+        ("down*", False),
+        ("idle*", False),
+        ("idle+not_responding", False),
+        ("idle+maintenance", False),
+        ("idle+reserved", False),
+        ("idle+reboot_requested", False),
+        ("unknown", False),
+        ("something_new", False),
+    ],
+)
+def test_nodes_that_take_jobs(state: str, usable: bool) -> None:
+    (row,) = parse_nodes(f"{NODE_HEADER}\n{node(state)}\n")
+    assert row.usable is usable
+    assert (row.partition, row.default, row.memory_idle) == ("cpu", True, 14976 * 2**20)
+
+
+def test_a_closed_partition_has_no_usable_node() -> None:
+    (row,) = parse_nodes(f"{NODE_HEADER}\n{node('idle', avail='down')}\n")
+    assert not row.usable
+
+
+@pytest.mark.parametrize(
+    "text", ["", NODE_HEADER, f"{NODE_HEADER}\ncpu|n1|idle|\n", f"{NODE_HEADER}\n{node('idle')}"]
+)
+def test_half_a_look_at_the_nodes_is_an_error(text: str) -> None:
+    with pytest.raises(Garbled):
+        parse_nodes(text)
+
+
+def test_config_and_exit_status() -> None:
+    text = "Configuration data as of …\nPrivateData             = jobs\nSLURM_VERSION = 22.05.8\n"
+    assert parse_config(text)["PrivateData"] == "jobs"
+    with pytest.raises(Garbled):
+        parse_config("PrivateData = jobs\n")
+    assert parse_exit("JobState=FAILED ExitCode=3:0 RunTime=0") == (3, 0)
+    assert parse_exit("slurm_load_jobs error") is None
