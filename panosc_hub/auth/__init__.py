@@ -1,0 +1,1 @@
+"""Authenticators: who a person is, by OpenID Connect."""
