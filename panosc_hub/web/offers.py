@@ -1,0 +1,192 @@
+"""What each profile offers, as the page shows it: the part that only a new site changes. Pure.
+
+It is the same for every person, so it is computed once per :class:`Site` and kept; what depends
+on the person and on the last look is added by :mod:`.view`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..core.profiles import Profile, Range, Wish, why_not_fitting
+from ..core.quantities import format_duration, format_memory
+from ..core.site import Site
+from ..core.templates import Template
+from . import words
+
+_FEW = 12
+_MEMORY = tuple(2**n * 2**30 for n in range(12))
+_WALLTIME = tuple(
+    int(h * 3600) for h in (0.25, 0.5, 1, 2, 3, 4, 6, 8, 10, 12, 18, 24, 36, 48, 72, 96, 120, 168)
+)
+_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+
+NO_WISH = Wish()
+RESOURCES = ("cpus", "memory", "gpus", "walltime")
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One position of a slider: the amount, what the form sends, what people read."""
+
+    amount: int
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The positions of one resource; a single one means that there is nothing to choose."""
+
+    stops: tuple[Stop, ...]
+    default: int
+    standard: int
+    """The facility's default; ``default`` differs from it when the user wished something."""
+
+    @property
+    def fixed(self) -> bool:
+        """Nothing to choose."""
+        return len(self.stops) == 1
+
+    @property
+    def words(self) -> str:
+        """The default, or the limit where there is a choice."""
+        return self.stops[self.default].label if self.fixed else f"up to {self.stops[-1].label}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the page's script."""
+        return {
+            "stops": [[s.amount, s.value, s.label] for s in self.stops],
+            "default": self.default,
+            "standard": self.standard,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One profile, ready to be shown."""
+
+    profile: Profile
+    scales: dict[str, Scale]
+    environments: tuple[tuple[str, str], ...]
+    json: dict[str, Any]
+    cpus: str
+    memory: str
+    gpus: str
+    walltime: str
+
+    @property
+    def summary(self) -> str:
+        """The defaults in words, for the last step."""
+        scales = self.scales
+        parts = [scales[n].stops[scales[n].default] for n in RESOURCES if n in scales]
+        return ", ".join(p.label for p in parts if p.value != "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """All profiles of a site, and why a template does not fit some of them."""
+
+    by_id: dict[str, Offer]
+    misfits: dict[str, dict[str, str]]
+
+
+def _scale(
+    offer: Range,
+    usual: Iterable[int],
+    value: Callable[[int], str],
+    label: Callable[[int], str],
+    wish: int | None,
+) -> Scale:
+    start = wish if wish is not None and offer.min <= wish <= offer.max else offer.default
+    amounts = {offer.min, offer.max, offer.default, start}
+    amounts |= {n for n in usual if offer.min < n < offer.max}
+    ordered = sorted(amounts)
+    stops = tuple(Stop(n, value(n), label(n)) for n in ordered)
+    return Scale(stops, ordered.index(start), ordered.index(offer.default))
+
+
+def _counts(offer: Range) -> Iterable[int]:
+    return range(offer.min, offer.max) if offer.max - offer.min <= _FEW else _COUNTS
+
+
+def _scales(profile: Profile, wish: Wish) -> dict[str, Scale]:
+    """The scales of ``profile``, starting at what is wished where the limits allow it."""
+    cpus, memory, gpus, time = profile.cpus, profile.memory, profile.gpus, profile.walltime
+    scales = {
+        "cpus": _scale(cpus, _counts(cpus), str, lambda n: words.plural(n, "CPU"), wish.cpus),
+        "memory": _scale(memory, _MEMORY, format_memory, words.memory, wish.memory),
+    }
+    if gpus:
+        scales["gpus"] = _scale(
+            gpus.count, _counts(gpus.count), str, lambda n: words.gpu(gpus, n), wish.gpus
+        )
+    if time:
+        scales["walltime"] = _scale(time, _WALLTIME, format_duration, words.duration, wish.walltime)
+    return scales
+
+
+def offer_of(site: Site, profile: Profile) -> Offer:
+    """How the page shows ``profile``."""
+    scales = _scales(profile, NO_WISH)
+    environments = tuple((e.id, e.title) for e in site.environments_of(profile))
+    gpus = scales.get("gpus")
+    return Offer(
+        profile=profile,
+        scales=scales,
+        environments=environments,
+        json={
+            "id": profile.id,
+            "title": profile.title,
+            "place": words.place(profile.backend),
+            "scales": {name: scale.to_dict() for name, scale in scales.items()},
+            "environments": environments,
+        },
+        cpus=scales["cpus"].words,
+        memory=scales["memory"].words,
+        gpus=gpus.words if gpus else "",
+        walltime=scales["walltime"].words if "walltime" in scales else "no time limit",
+    )
+
+
+def with_wish(offer: Offer, wish: Wish) -> Offer:
+    """``offer`` starting at the wished amounts; a wish beyond the limits is left out."""
+    if wish == NO_WISH:
+        return offer
+    scales = _scales(offer.profile, wish)
+    body = {**offer.json, "scales": {name: scale.to_dict() for name, scale in scales.items()}}
+    return replace(offer, scales=scales, json=body)
+
+
+def _misfits(site: Site, templates: Sequence[Template]) -> dict[str, dict[str, str]]:
+    table: dict[str, dict[str, str]] = {}
+    for template in templates:
+        reasons = {
+            p.id: why
+            for p in site.profiles
+            if (why := why_not_fitting(p, template.manifest.requires))
+        }
+        if reasons:
+            table[template.id] = reasons
+    return table
+
+
+_last: tuple[Site, tuple[Template, ...], Offers] | None = None
+
+
+def offers(site: Site, templates: tuple[Template, ...]) -> Offers:
+    """The offers of ``site``; kept until the site or the templates are other objects."""
+    global _last
+    known = _last
+    if (
+        known is not None
+        and known[0] is site
+        and len(known[1]) == len(templates)
+        and all(a is b for a, b in zip(known[1], templates, strict=True))
+    ):
+        return known[2]
+    fresh = Offers({p.id: offer_of(site, p) for p in site.profiles}, _misfits(site, templates))
+    _last = (site, templates, fresh)
+    return fresh

@@ -1,0 +1,347 @@
+"""The view model of the spawn page: what to show, decided before any HTML is written. Pure.
+
+``build`` puts together what was read elsewhere (site, person, catalogue answer, snapshots of the
+backends, the link or refused form) and decides what is checked, what is greyed and why.
+Everything that people or catalogues wrote stays plain text here; the templates escape it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..backends.base import Availability
+from ..core.identity import Person
+from ..core.profiles import resolve
+from ..core.proposals import Dataset, DatasetStatus, Proposal
+from ..core.quantities import human_memory
+from ..core.selection import Selection
+from ..core.site import Site
+from ..core.templates import Fit, Template, rank
+from ..errors import Problem
+from . import words
+from .offers import NO_WISH, RESOURCES, Offer, Offers, with_wish
+
+ARCHIVED = "The files are not on disk. Restoring is asked for at your facility's portal."
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came with the request: a link's fields, or a form that was refused.
+
+    ``explicit`` tells both from the remembered last choice, of which nothing is complained;
+    ``posted`` tells a form, where also what is empty was chosen, from a link.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    problems: tuple[Problem, ...] = ()
+    explicit: bool = False
+    posted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the catalogue said: ``state`` is ``ready``, ``slow`` or ``down``."""
+
+    state: str = "ready"
+    proposals: Sequence[Proposal] = ()
+    datasets: Sequence[Dataset] = ()
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileView:
+    """One line of step 3."""
+
+    offer: Offer
+    usable: bool
+    reason: str
+    free: int | None
+    words: str
+    checked: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part that changes while the page is open."""
+        return {
+            "id": self.offer.profile.id,
+            "usable": self.usable,
+            "reason": self.reason,
+            "free": self.free,
+            "words": self.words,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The profiles of one backend."""
+
+    backend: str
+    title: str
+    profiles: tuple[ProfileView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that the four steps show."""
+
+    site: Site
+    answer: Answer
+    proposals: tuple[dict[str, Any], ...]
+    datasets: tuple[dict[str, Any], ...]
+    cards: tuple[Fit, ...]
+    groups: tuple[Group, ...]
+    selection: Selection
+    chosen: ProfileView | None
+    age: float | None
+    notices: tuple[str, ...]
+    problems: Mapping[str, tuple[str, ...]]
+    site_error: str
+    data: dict[str, Any]
+    summary: str
+
+
+def proposal_json(proposal: Proposal) -> dict[str, Any]:
+    """A proposal for the list and for the script."""
+    count = proposal.dataset_count
+    about = [
+        proposal.instrument,
+        words.dates(proposal.start, proposal.end),
+        "" if count is None else words.plural(count, "dataset"),
+    ]
+    return {
+        "id": proposal.id,
+        "title": proposal.title,
+        "about": " · ".join(a for a in about if a),
+        "find": f"{proposal.id} {proposal.title} {proposal.instrument}".lower(),
+    }
+
+
+def dataset_json(dataset: Dataset) -> dict[str, Any]:
+    """A dataset for the list, the script and the JSON API."""
+    return {
+        "pid": dataset.pid,
+        "name": dataset.name,
+        "size": dataset.size,
+        "size_text": "" if dataset.size is None else human_memory(dataset.size),
+        "date": dataset.date.isoformat() if dataset.date else None,
+        "date_text": words.day(dataset.date),
+        "techniques": list(dataset.techniques),
+        "format": dataset.format,
+        "status": str(dataset.status),
+        "note": ARCHIVED if dataset.status is DatasetStatus.ARCHIVED else "",
+    }
+
+
+def datasets_json(
+    templates: Iterable[Template], proposal: Proposal | None, datasets: Sequence[Dataset]
+) -> dict[str, Any]:
+    """Datasets with how well each template suits them.
+
+    ``fits`` holds one table per *kind* of dataset (techniques and format), and every dataset
+    names its table by number, for a proposal may have a thousand alike. Table 0 is for the
+    proposal without a dataset.
+    """
+    known = tuple(templates)
+    fits = [_fit_table(rank(known, proposal, None))]
+    kinds: dict[tuple[tuple[str, ...], str], int] = {}
+    rows = []
+    for dataset in datasets:
+        kind = (dataset.techniques, dataset.format)
+        if kind not in kinds:
+            kinds[kind] = len(fits)
+            fits.append(_fit_table(rank(known, proposal, dataset)))
+        rows.append({**dataset_json(dataset), "fit": kinds[kind]})
+    return {"datasets": rows, "fits": fits}
+
+
+def _fit_table(fits: Iterable[Fit]) -> dict[str, dict[str, Any]]:
+    return {f.template.id: {"rank": f.rank, "why": f.why} for f in fits}
+
+
+def profile_views(
+    site: Site, person: Person, looks: Mapping[str, Availability], offers: Offers
+) -> list[ProfileView]:
+    """All profiles of backends that are there; those not open to ``person`` with the reason."""
+    views = []
+    for profile in site.profiles:
+        look = looks.get(profile.id)
+        if look is None:
+            continue
+        allowed = profile.allow.permits(person)
+        usable = allowed and look.usable
+        reason = "" if usable else (look.words if allowed else profile.allow.otherwise)
+        views.append(
+            ProfileView(
+                offers.by_id[profile.id],
+                usable,
+                reason or ("" if usable else "not available now"),
+                look.free if usable else None,
+                look.words if usable else "",
+            )
+        )
+    return views
+
+
+def oldest_look(looks: Mapping[str, Availability]) -> float | None:
+    """Seconds since the oldest look; None when no backend looks."""
+    ages = [look.age for look in looks.values() if look.age is not None]
+    return max(ages, default=None)
+
+
+def _choose(
+    views: Sequence[ProfileView], wanted: Iterable[str | None], misfits: Mapping[str, str]
+) -> ProfileView | None:
+    fitting = [v for v in views if v.usable and v.offer.profile.id not in misfits]
+    for name in wanted:
+        for view in fitting:
+            if view.offer.profile.id == name:
+                return view
+    return next(iter(fitting), None) or next((v for v in views if v.usable), None)
+
+
+def merge(asked: Asked, remembered: Selection) -> Selection:
+    """What the form starts with. A link says what to open; how to run it stays one's own."""
+    if not asked.explicit:
+        return remembered
+    chosen = asked.selection
+    if chosen.profile is None:
+        chosen = replace(chosen, profile=remembered.profile)
+        if chosen.wish == NO_WISH and chosen.environment is None:
+            own = {name: getattr(remembered, name) for name in (*RESOURCES, "environment")}
+            chosen = replace(chosen, **own)
+    return chosen
+
+
+def build(
+    *,
+    site: Site,
+    templates: Sequence[Template],
+    offers: Offers,
+    person: Person,
+    looks: Mapping[str, Availability],
+    answer: Answer,
+    asked: Asked,
+    remembered: Selection,
+    site_error: str = "",
+    links: Mapping[str, Any] | None = None,
+    notice: str = "",
+) -> Page:
+    """The whole page; ``links`` (addresses) are handed to the script as they are."""
+    notices: list[str] = [notice] if notice else []
+    problems = list(asked.problems)
+    want = merge(asked, remembered)
+    views = profile_views(site, person, looks, offers)
+
+    proposal = next((p for p in answer.proposals if p.id == want.proposal), None)
+    if want.proposal and proposal is None and answer.state == "ready":
+        if asked.explicit:
+            notices.append(f"Proposal {want.proposal} is not among yours, so it is not chosen.")
+        want = replace(want, proposal=None, dataset=None)
+    dataset = next((d for d in answer.datasets if d.pid == want.dataset), None)
+    if want.dataset and dataset is None and answer.state == "ready" and answer.datasets:
+        if asked.explicit:
+            notices.append(f"Proposal {want.proposal} has no dataset {want.dataset}.")
+        want = replace(want, dataset=None)
+    if want.template and want.template not in {t.id for t in templates}:
+        if asked.explicit:
+            notices.append(f"The notebook {want.template} is not published here.")
+        want = replace(want, template=None)
+
+    misfits = offers.misfits.get(want.template or "", {})
+    chosen = _choose(views, (want.profile,), misfits)
+    named = chosen is not None and chosen.offer.profile.id == want.profile
+    if want.profile and not named:
+        if asked.explicit:
+            notices.append(_why_not(want.profile, views, misfits, chosen))
+        want = replace(want, environment=None, **dict.fromkeys(RESOURCES))
+    if chosen is not None:
+        known = {e for e, _ in chosen.offer.environments}
+        if want.environment not in known:
+            want = replace(want, environment=None)
+        broken = resolve(chosen.offer.profile, want.wish)[1]
+        if asked.explicit:
+            problems += broken
+        want = replace(want, **dict.fromkeys(problem.field for problem in broken))
+        chosen = replace(chosen, offer=with_wish(chosen.offer, want.wish), checked=True)
+        want = replace(want, profile=chosen.offer.profile.id)
+        views = [chosen if v.offer.profile is chosen.offer.profile else v for v in views]
+
+    listed = datasets_json(templates, proposal, answer.datasets if proposal else ())
+    cards = tuple(rank(templates, proposal, dataset))
+    return Page(
+        site=site,
+        answer=answer,
+        proposals=tuple(proposal_json(p) for p in answer.proposals),
+        datasets=tuple(listed["datasets"]),
+        cards=cards,
+        groups=_groups(views),
+        selection=want,
+        chosen=chosen,
+        age=oldest_look(looks),
+        notices=tuple(dict.fromkeys(notices)),
+        problems=by_field(problems),
+        site_error=site_error if person.admin else "",
+        data={
+            **(links or {}),
+            "state": answer.state,
+            "profiles": [v.offer.json for v in views],
+            "usable": [v.to_dict() for v in views],
+            "templates": [
+                {
+                    "id": t.id,
+                    "title": t.manifest.title,
+                    "version": t.manifest.version,
+                    "requires": t.manifest.requires.model_dump(),
+                }
+                for t in templates
+            ],
+            "misfits": offers.misfits,
+            "selection": want.to_options(),
+            # Whether a suiting notebook may be proposed: at once, and when other data are chosen.
+            "propose": want.template is None and (asked.explicit or remembered == Selection()),
+            "touched": asked.posted or bool(asked.explicit and want.template),
+            "noProposal": _fit_table(rank(templates, None, None)),
+            "fits": listed["fits"],
+        },
+        summary=_summary(want, dataset, cards, chosen),
+    )
+
+
+def _groups(views: Sequence[ProfileView]) -> tuple[Group, ...]:
+    backends = dict.fromkeys(v.offer.profile.backend for v in views)
+    return tuple(
+        Group(b, words.backend_title(b), tuple(v for v in views if v.offer.profile.backend == b))
+        for b in backends
+    )
+
+
+def _why_not(
+    name: str, views: Sequence[ProfileView], misfits: Mapping[str, str], chosen: ProfileView | None
+) -> str:
+    instead = f" {chosen.offer.profile.title} is chosen instead." if chosen else ""
+    for view in views:
+        if view.offer.profile.id == name:
+            why = view.reason or misfits.get(name, "not available now")
+            return f"{view.offer.profile.title} cannot be used: {why.rstrip('.')}.{instead}"
+    return f"There is no profile {name} here.{instead}"
+
+
+def by_field(problems: Iterable[Problem]) -> dict[str, tuple[str, ...]]:
+    """Each problem once, under the field that it is about."""
+    table: dict[str, tuple[str, ...]] = {}
+    for problem in dict.fromkeys(problems):
+        table[problem.field] = (*table.get(problem.field, ()), problem.message)
+    return table
+
+
+def _summary(
+    want: Selection, dataset: Dataset | None, cards: Sequence[Fit], chosen: ProfileView | None
+) -> str:
+    data = " / ".join(p for p in (want.proposal, dataset.name if dataset else want.dataset) if p)
+    card = next((c.template.manifest for c in cards if c.template.id == want.template), None)
+    parts = [data or "No data", f"{card.title} {card.version}" if card else "Empty workspace"]
+    if chosen:
+        profile = chosen.offer.profile
+        parts.append(f"{profile.title} on {words.place(profile.backend)}, {chosen.offer.summary}")
+    return " · ".join(parts)
