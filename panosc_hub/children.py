@@ -1,0 +1,77 @@
+"""The children of one server: a spawner per backend, made when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from traitlets.utils.importstring import import_item
+
+from .backends.base import Availability, Backend
+from .core.profiles import Profile
+from .core.site import Site
+from .errors import BackendError
+
+
+class Children:
+    """Built from the keyword arguments that JupyterHub gave to the outer spawner.
+
+    ``backends`` is asked at every use, for it is a trait; ``adopt`` connects a new child.
+    """
+
+    def __init__(
+        self,
+        kwargs: Mapping[str, Any],
+        backends: Callable[[], Mapping[str, Any]],
+        adopt: Callable[[str, Any], None],
+    ) -> None:
+        self._kwargs = kwargs
+        self._backends = backends
+        self._adopt = adopt
+        self._made: dict[str, Any] = {}
+
+    def backend(self, name: str) -> type[Backend] | None:
+        """The class that is configured for a backend; None when there is none (any more)."""
+        target = self._backends().get(name)
+        return import_item(target) if isinstance(target, str) else target
+
+    def present(self, profile: Profile) -> bool:
+        """Whether the profile's backend is configured and there on this machine."""
+        backend = self.backend(profile.backend)
+        return backend is not None and backend.present(self._kwargs.get("config"))
+
+    def availability(self, site: Site) -> dict[str, Availability]:
+        """A snapshot per profile id; profiles of absent backends are missing from it."""
+        config = self._kwargs.get("config")
+        found: dict[str, Availability] = {}
+        for name in {p.backend for p in site.profiles}:
+            backend = self.backend(name)
+            if backend is not None and backend.present(config):
+                mine = {p.id: p for p in site.profiles if p.backend == name}
+                found |= backend.availability(mine, config)
+        return found
+
+    def spare(self, name: str) -> Any:
+        """A child that holds no server, for questions. Raises ``BackendError``."""
+        backend = self.backend(name)
+        if backend is None:
+            raise BackendError(f"The backend {name!r} is not configured any more.")
+        return backend(**self._kwargs)
+
+    def get(self, name: str, *, fresh: bool = False) -> Any:
+        """The child of a backend; ``fresh`` makes a new one. Raises ``BackendError``."""
+        if fresh or name not in self._made:
+            child = self.spare(name)
+            self._adopt(name, child)
+            self._made[name] = child
+        return self._made[name]
+
+    def existing(self, name: str) -> Any | None:
+        """The child of a backend if it was made, or can be."""
+        if name and self.backend(name) is not None:
+            return self.get(name)
+        return None
+
+    def clear(self) -> None:
+        """Forget them all; the next use makes new ones."""
+        self._made.clear()

@@ -1,0 +1,1 @@
+"""The ``panosc-hub`` command."""

@@ -1,0 +1,127 @@
+"""``panosc-hub``: check a site before a user meets its mistakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from traitlets.utils.importstring import import_item
+
+from .. import __version__
+from ..core.plan import describe
+from ..core.profiles import Wish, resolve
+from ..core.site import Site
+from ..facility import FacilityService
+from ..site import Mistake, SiteMistakes, line_of, read_yaml
+from ..spawner import PanoscSpawner
+from .explain import explain
+from .slurm import slurm
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="panosc-hub")
+def main() -> None:
+    """Tools for facilities that run panosc_hub."""
+
+
+main.add_command(explain)
+main.add_command(slurm)
+
+
+@main.command()
+@click.argument("site", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Override a variable of the site, as site_variables does. May be repeated.",
+)
+def check(site: Path, as_json: bool, settings: tuple[str, ...]) -> None:
+    """Check SITE (site.yaml): every mistake with file, line and what to write instead.
+
+    Exit status 0: good. 1: mistakes. 2: wrong call.
+    """
+    variables = dict(_pair(s) for s in settings)
+    mistakes: list[Mistake] = []
+    service = None
+    try:
+        service = FacilityService.shared(site, variables)
+        mistakes += backend_mistakes(service.site, site)
+        service.templates()
+        mistakes += [Mistake(str(site), 0, "templates", p) for p in service.template_problems]
+        mistakes += service.catalogue_mistakes()
+    except SiteMistakes as error:
+        mistakes += error.mistakes
+    if as_json:
+        body = [
+            {"file": m.file, "line": m.line, "where": m.where, "message": m.message}
+            for m in mistakes
+        ]
+        click.echo(json.dumps({"ok": not mistakes, "mistakes": body}, indent=2))
+    else:
+        _print(site, service, mistakes)
+    sys.exit(1 if mistakes else 0)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise click.BadParameter(f"{text!r} must be NAME=VALUE", param_hint="--set")
+    return name, value
+
+
+def backend_mistakes(site: Site, path: Path) -> Iterable[Mistake]:
+    """What each backend says about its profiles."""
+    document = read_yaml(path)
+    known = PanoscSpawner.backends.default_args[0] if PanoscSpawner.backends.default_args else {}
+    for index, profile in enumerate(site.profiles):
+        line = line_of(document, ("profiles", index))
+        target = known.get(profile.backend)
+        if target is None:
+            # kubernetes and others may be wired in jupyterhub_config.py, which is not read here.
+            continue
+        backend = import_item(target)
+        for sentence in backend.check_profile(profile):
+            yield Mistake(str(path), line, f"profiles.{profile.id}", sentence)
+
+
+def _print(site: Path, service: FacilityService | None, mistakes: list[Mistake]) -> None:
+    console = Console()
+    for mistake in mistakes:
+        place = f"{mistake.file}:{mistake.line}" if mistake.line else mistake.file
+        where = f" {mistake.where}:" if mistake.where else ""
+        console.print(
+            f"[bold red]{escape(place)}[/]{escape(where)} {escape(mistake.message)}",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if mistakes or service is None:
+        count = f"{len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}"
+        console.print(f"[bold]{count}[/] in {escape(str(site))}", highlight=False, soft_wrap=True)
+        return
+    table = Table("profile", "backend", "default", "environments", "open to", box=None)
+    for profile in service.site.profiles:
+        resources, _ = resolve(profile, Wish())
+        allow = profile.allow
+        names = [*allow.groups, *allow.users, *(["admins"] if allow.admins else [])]
+        table.add_row(
+            escape(profile.title),
+            profile.backend,
+            describe(resources),
+            ", ".join(e.id for e in service.site.environments_of(profile)),
+            escape(", ".join(names) or "everybody"),
+        )
+    console.print(table)
+    console.print(
+        f"[bold green]good[/]: {len(service.site.profiles)} profiles, "
+        f"{len(service.templates())} templates, catalogue {service.site.catalogue.kind}",
+        highlight=False,
+    )

@@ -1,0 +1,234 @@
+"""The facility as spawner, hook and pages see it: site, catalogue and templates in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from .catalogue.base import Catalogue, NoCatalogue
+from .catalogue.static import StaticCatalogue
+from .core.identity import Person
+from .core.plan import Launch, SessionPlan, plan_session
+from .core.profiles import Environment, Profile, Resources, resolve
+from .core.proposals import Dataset, Proposal
+from .core.selection import Selection
+from .core.site import CatalogueSpec, Site
+from .core.templates import Template
+from .errors import (
+    CatalogueUnavailable,
+    InvalidSelection,
+    NotAllowed,
+    NotFound,
+    PanoscError,
+    Problem,
+    Refusal,
+)
+from .library import Library
+from .site import Mistake, Watched, load_site
+
+CATALOGUE_TIMEOUT = 20.0
+"""Seconds that authorising at a spawn may take. Longer is reported as an outage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A selection that passed policy: complete, within limits, allowed for the person."""
+
+    selection: Selection
+    profile: Profile
+    resources: Resources
+    environment: Environment
+    template: Template | None
+
+
+class FacilityService:
+    """One per ``site.yaml`` in a Hub process; all servers share it."""
+
+    _shared: ClassVar[dict[tuple[str, tuple[tuple[str, str], ...]], FacilityService]] = {}
+
+    def __init__(
+        self, site: str | Path, variables: Mapping[str, str] | None = None, *, log: logging.Logger
+    ) -> None:
+        self.path = Path(site).resolve()
+        self._log = log
+        overrides = dict(variables or {})
+        self._site: Watched[Site] = Watched(self.path, lambda p: load_site(p, overrides), log)
+        self._library = Library(log)
+        self._catalogue: tuple[object, Catalogue] | None = None
+
+    @classmethod
+    def shared(
+        cls, site: str | Path, variables: Mapping[str, str] | None = None
+    ) -> FacilityService:
+        """The service of ``site``, made at the first call."""
+        key = (str(Path(site).resolve()), tuple(sorted((variables or {}).items())))
+        if key not in cls._shared:
+            cls._shared[key] = cls(site, variables, log=logging.getLogger("panosc_hub"))
+        return cls._shared[key]
+
+    @property
+    def site(self) -> Site:
+        """The last good site; raises ``SiteError`` only if there never was one."""
+        return self._site.get()
+
+    @property
+    def site_error(self) -> str:
+        """What is wrong with the file that is on disk now; empty when it is good."""
+        return self._site.error
+
+    def _resolve(self, path: str) -> Path:
+        return (self.path.parent / self.site.expand(path)).resolve()
+
+    @property
+    def template_problems(self) -> tuple[str, ...]:
+        """Sentences about templates that were left out."""
+        return self._library.problems
+
+    def templates(self) -> tuple[Template, ...]:
+        """The published templates."""
+        return self._library.templates(self._resolve(s.path) for s in self.site.templates)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The catalogue that the site names; built anew only when that part changes."""
+        site = self.site
+        key = (site.catalogue, tuple(sorted(site.variables.items())))
+        if self._catalogue is None or self._catalogue[0] != key:
+            self._catalogue = (key, self._build(site.catalogue, site.variables))
+        return self._catalogue[1]
+
+    def _build(self, spec: CatalogueSpec, variables: Mapping[str, str]) -> Catalogue:
+        if spec.kind == "static" and spec.file:
+            return StaticCatalogue(self._resolve(spec.file), variables, self._log)
+        return NoCatalogue()
+
+    def catalogue_mistakes(self) -> tuple[Mistake, ...]:
+        """What is wrong in the file of a static catalogue, for ``panosc-hub check``."""
+        spec = self.site.catalogue
+        if spec.kind != "static" or not spec.file:
+            return ()
+        catalogue = StaticCatalogue(self._resolve(spec.file), self.site.variables, self._log)
+        return catalogue.mistakes(self.site.areas_of)
+
+    def choose(
+        self,
+        selection: Selection,
+        person: Person,
+        default: str | None = None,
+        present: Callable[[Profile], bool] = lambda profile: True,
+    ) -> Choice:
+        """Apply policy to ``selection``; ``default`` is the profile used when none is named.
+
+        ``present`` tells whether a profile's backend is there now; it only decides which profile
+        is the default, for one that was named is refused with a reason of its own.
+
+        Raises a ``Refusal`` (``InvalidSelection``, ``NotAllowed``, ``NotFound``) whose sentence
+        says what to do. Does not look at the catalogue: that is done, fresh, by the hook.
+        """
+        site = self.site
+        if selection.profile:
+            profile = self._named_profile(selection.profile, person)
+        else:
+            profile = self._default_profile(default, person, present)
+        resources, problems = resolve(profile, selection.wish)
+        environments = site.environments_of(profile)
+        if not environments:
+            raise NotFound(f"{profile.title} offers no environment; tell your administrators.")
+        environment = environments[0]
+        if selection.environment is not None:
+            match = [e for e in environments if e.id == selection.environment]
+            if match:
+                environment = match[0]
+            else:
+                offered = ", ".join(e.id for e in environments)
+                problems.append(
+                    Problem("environment", f"is not offered on {profile.title}; there is {offered}")
+                )
+        template = None
+        if selection.template is not None:
+            template = next((t for t in self.templates() if t.id == selection.template), None)
+            if template is None:
+                problems.append(Problem("template", "is not published here any more"))
+        if problems:
+            raise InvalidSelection(problems)
+        complete = selection if selection.profile else _with_profile(selection, profile.id)
+        return Choice(complete, profile, resources, environment, template)
+
+    def _named_profile(self, name: str, person: Person) -> Profile:
+        profile = self.site.profile(name)
+        if profile is None:
+            raise InvalidSelection([Problem("profile", f"{name!r} is not offered here")])
+        if not profile.allow.permits(person):
+            raise NotAllowed(f"{profile.title}: {profile.allow.otherwise}.")
+        return profile
+
+    def _default_profile(
+        self, remembered: str | None, person: Person, present: Callable[[Profile], bool]
+    ) -> Profile:
+        open_to = [p for p in self.site.profiles if p.allow.permits(person) and present(p)]
+        if not open_to:
+            raise NotAllowed("No profile is open to you at the moment. Ask your local contact.")
+        return next((p for p in open_to if p.id == remembered), open_to[0])
+
+    async def plan(self, choice: Choice, person: Person) -> SessionPlan:
+        """Authorise proposal and dataset with the catalogue, then compute the plan.
+
+        Fails closed: raises ``CatalogueUnavailable`` when the catalogue cannot tell.
+        """
+        selection, site = choice.selection, self.site
+        proposal, dataset = None, None
+        if selection.proposal is not None:
+            proposal, dataset = await self._authorise(person, selection.proposal, selection.dataset)
+        try:
+            areas = site.areas_of(proposal) if proposal else ()
+            return plan_session(
+                facility=site.facility.id,
+                selection=selection,
+                person=person,
+                profile=choice.profile,
+                resources=choice.resources,
+                environment=choice.environment,
+                proposal=proposal,
+                dataset=dataset,
+                areas=areas,
+                template=choice.template,
+            )
+        except ValueError as error:
+            # Nothing here is the user's fault: a layout, a catalogue entry or a template is.
+            whom = site.facility.support or "your administrators"
+            raise Refusal(f"{error}. Tell {whom}.") from error
+
+    async def _authorise(
+        self, person: Person, proposal_id: str, dataset_pid: str | None
+    ) -> tuple[Proposal, Dataset | None]:
+        try:
+            return await asyncio.wait_for(
+                self.catalogue.authorise(person, proposal_id, dataset_pid), CATALOGUE_TIMEOUT
+            )
+        except PanoscError:
+            raise
+        except Exception as error:
+            self._log.exception("The catalogue failed")
+            raise CatalogueUnavailable(
+                "The catalogue does not answer, so your access to the proposal cannot be "
+                "checked. Start without data, or try again in a few minutes."
+            ) from error
+
+    def launch(self, choice: Choice, plan: SessionPlan, person: Person) -> Launch:
+        """What the backend gets."""
+        return Launch(
+            plan=plan,
+            profile=choice.profile,
+            resources=choice.resources,
+            environment=choice.environment,
+            selection=choice.selection,
+            person=person,
+        )
+
+
+def _with_profile(selection: Selection, profile: str) -> Selection:
+    return replace(selection, profile=profile)

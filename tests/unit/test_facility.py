@@ -1,0 +1,284 @@
+"""Policy and authorisation: fail closed, with a sentence."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from panosc_hub import library
+from panosc_hub.catalogue.base import Catalogue
+from panosc_hub.core.identity import Person
+from panosc_hub.core.proposals import Dataset, Proposal
+from panosc_hub.core.selection import Selection
+from panosc_hub.errors import (
+    CatalogueUnavailable,
+    InvalidSelection,
+    NotAllowed,
+    NotFound,
+    Refusal,
+)
+from panosc_hub.facility import FacilityService
+
+ROOT = Path(__file__).resolve().parents[2]
+PAULA = Person("paula", frozenset({"proposal:HG-123"}))
+MIRA = Person("mira", frozenset({"proposal:HG-123", "proposal:p2222"}))
+INGO = Person("ingo", frozenset({"instrument:id02"}))
+NOBODY = Person("nora")
+HG = Selection(profile="small", proposal="HG-123", dataset="20.500.12345/agbh-0001",
+               template="saxs-azimuthal")  # fmt: skip
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> FacilityService:
+    """The example facility on an empty data root."""
+    return FacilityService(
+        ROOT / "examples" / "site.yaml",
+        {"data": str(tmp_path), "venv": "/usr"},
+        log=logging.getLogger("test"),
+    )
+
+
+async def test_the_plan_holds_only_the_selected_proposals_areas(
+    service: FacilityService, tmp_path: Path
+) -> None:
+    plan = await service.plan(service.choose(HG, PAULA), PAULA)
+    assert plan.workspace == "panosc/demo/HG-123/saxs-azimuthal-1.0.0"
+    assert {a.name: a.path for a in plan.areas} == {
+        "raw": f"{tmp_path}/ID02/HG-123/raw",
+        "processed": f"{tmp_path}/ID02/HG-123/processed",
+        "scratch": f"{tmp_path}/ID02/HG-123/scratch",
+    }
+    assert {a.name: str(a.mode) for a in plan.areas}["raw"] == "ro"
+    assert plan.open == "saxs-agbh_0001.ipynb"
+    assert f"{tmp_path}/ID02/HG-123/raw/agbh_0001" in plan.files[0].text
+    assert plan.environment["PANOSC_DATASET"] == "20.500.12345/agbh-0001"
+
+
+async def test_the_same_selection_gives_the_same_bytes(service: FacilityService) -> None:
+    first = await service.plan(service.choose(HG, PAULA), PAULA)
+    second = await service.plan(service.choose(HG, PAULA), PAULA)
+    assert first.to_dict() == second.to_dict()
+
+
+async def test_an_archived_dataset_is_told(service: FacilityService) -> None:
+    selection = Selection(proposal="HG-123", dataset="20.500.12345/agbh-0003")
+    plan = await service.plan(service.choose(selection, PAULA), PAULA)
+    assert "archived" in plan.notices[0]
+
+
+@pytest.mark.parametrize(
+    "person", [NOBODY, Person("paula"), Person("x", frozenset({"proposal:HG-12"}))]
+)
+async def test_a_stranger_gets_nothing(service: FacilityService, person: Person) -> None:
+    with pytest.raises(NotFound, match="not among yours"):
+        await service.plan(service.choose(HG, person), person)
+
+
+@pytest.mark.parametrize("person", [PAULA, MIRA, INGO])
+async def test_members_and_instrument_scientists_are_authorised(
+    service: FacilityService, person: Person
+) -> None:
+    assert (await service.plan(service.choose(HG, person), person)).proposal == "HG-123"
+
+
+async def test_a_dataset_of_another_proposal_is_refused(service: FacilityService) -> None:
+    mixed = Selection(proposal="p2222", dataset="20.500.12345/agbh-0001")
+    with pytest.raises(NotFound, match="does not belong"):
+        await service.plan(service.choose(mixed, MIRA), MIRA)
+
+
+class Broken(Catalogue):
+    """A catalogue that fails in a way nobody thought of."""
+
+    async def proposals(self, person: Person) -> Sequence[Proposal]:
+        raise KeyError("ownerGroup")
+
+    async def datasets(self, person: Person, proposal_id: str) -> Sequence[Dataset]:
+        return []
+
+
+class Outside(Broken):
+    """A catalogue that names a location outside the layout."""
+
+    async def proposals(self, person: Person) -> Sequence[Proposal]:
+        return [Proposal("HG-123", instrument="ID02")]
+
+    async def datasets(self, person: Person, proposal_id: str) -> Sequence[Dataset]:
+        return [Dataset("20.500.12345/agbh-0001", "x", "/etc")]
+
+
+class Oddly(Outside):
+    """A catalogue that names an instrument which is no plain name."""
+
+    async def proposals(self, person: Person) -> Sequence[Proposal]:
+        return [Proposal("HG-123", instrument="../..")]
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "error"),
+    [(Broken(), CatalogueUnavailable), (Outside(), Refusal), (Oddly(), Refusal)],
+)
+async def test_a_broken_catalogue_never_opens_a_path(
+    service: FacilityService,
+    catalogue: Catalogue,
+    error: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "_build", lambda *_: catalogue)
+    with pytest.raises(error):
+        await service.plan(service.choose(HG, PAULA), PAULA)
+
+
+def test_policy_refuses_with_the_reason(service: FacilityService) -> None:
+    with pytest.raises(NotAllowed, match="ask your local contact"):
+        service.choose(Selection(profile="staff"), PAULA)
+    with pytest.raises(InvalidSelection, match="not offered here"):
+        service.choose(Selection(profile="gone"), PAULA)
+    with pytest.raises(InvalidSelection) as refused:
+        service.choose(
+            Selection(profile="medium", memory=99 * 2**30, environment="container", template="x"),
+            PAULA,
+        )
+    assert {p.field for p in refused.value.problems} == {"memory", "environment", "template"}
+
+
+def test_the_default_is_the_remembered_profile_if_it_is_still_allowed(
+    service: FacilityService,
+) -> None:
+    assert service.choose(Selection(), PAULA, "medium").profile.id == "medium"
+    assert service.choose(Selection(), PAULA, "staff").profile.id == "small"
+    assert service.choose(Selection(), PAULA, "gone").profile.id == "small"
+    assert service.choose(Selection(), INGO, "staff").profile.id == "staff"
+
+
+def test_a_broken_template_is_left_out_and_named(tmp_path: Path) -> None:
+    good = ROOT / "examples" / "templates" / "nexus-browser"
+    for name in ("good", "bad", "worse"):
+        (tmp_path / name).mkdir()
+        for file in good.iterdir():
+            (tmp_path / name / file.name).write_bytes(file.read_bytes())
+    manifest = tmp_path / "bad" / "template.yaml"
+    manifest.write_text(manifest.read_text().replace("version: 1.0.0", "version: one"))
+    (tmp_path / "worse" / "template.yaml").write_text("schema: [")
+    templates, problems = library.read_all([tmp_path, tmp_path / "missing"])
+    assert [t.id for t in templates] == ["nexus-browser"]
+    assert len(problems) == 3
+    assert any("template.yaml:" in p and "version" in p for p in problems)
+
+
+def _parameters(source: object, tags: object = ("parameters",)) -> str:
+    cell = {"cell_type": "code", "id": "a", "metadata": {"tags": tags}, "outputs": []}
+    cells = [{**cell, "execution_count": None, "source": source}]
+    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells})
+
+
+@pytest.mark.parametrize(
+    "notebook",
+    [
+        _parameters("%matplotlib inline\ndataset_path = ''"),
+        _parameters("dataset_path = = ''"),
+        _parameters(5),
+        _parameters("dataset_path = ''", tags=None),
+        '{"nbformat": 4}',
+        "[]",
+        "not JSON",
+        "\x00",
+    ],
+)
+def test_a_notebook_that_cannot_be_read_takes_no_other_template_with_it(
+    tmp_path: Path, notebook: str
+) -> None:
+    manifest = (
+        "{schema: panosc-hub/template/1, id: ID, version: 1.0.0, title: T, entrypoint: n.ipynb,"
+        " parameters: {dataset_path: {source: dataset.path}}}"
+    )
+    for name, text in (("bad", notebook), ("good", _parameters("dataset_path = ''"))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "template.yaml").write_text(manifest.replace("ID", name))
+        (tmp_path / name / "n.ipynb").write_text(text)
+    templates, problems = library.read_all([tmp_path])
+    assert [t.id for t in templates] == ["good"]
+    assert len(problems) == 1
+    assert problems[0].startswith(str(tmp_path / "bad" / "n.ipynb")), problems
+
+
+def test_aliases_that_multiply_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 8)}]" for i in range(1, 12)]
+    (tmp_path / "bomb").mkdir()
+    (tmp_path / "bomb" / "template.yaml").write_text("\n".join(lines))
+    templates, problems = library.read_all([tmp_path])
+    assert templates == ()
+    assert "with all aliases" in problems[0]
+
+
+def test_a_linked_file_in_a_template_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    for file in (ROOT / "examples" / "templates" / "nexus-browser").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    notebook = next(folder.glob("*.ipynb"))
+    notebook.unlink()
+    notebook.symlink_to("/etc/passwd")
+    assert library.read_all([tmp_path])[0] == ()
+
+
+def test_the_default_skips_profiles_whose_backend_is_absent(service: FacilityService) -> None:
+    choice = service.choose(Selection(), PAULA, "small", lambda p: p.id != "small")
+    assert choice.profile.id == "medium"
+    with pytest.raises(NotAllowed, match="at the moment"):
+        service.choose(Selection(), PAULA, present=lambda p: False)
+
+
+async def test_names_that_become_alike_get_notebooks_of_their_own(
+    service: FacilityService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Alike(Outside):
+        async def datasets(self, person: Person, proposal_id: str) -> Sequence[Dataset]:
+            raw = f"{tmp_path}/ID02/HG-123/raw"
+            return [Dataset("1", "a b", f"{raw}/1"), Dataset("2", "a/b", f"{raw}/2")]
+
+    monkeypatch.setattr(service, "_build", lambda *_: Alike())
+    opened = set()
+    for pid in ("1", "2"):
+        selection = Selection(proposal="HG-123", dataset=pid, template="saxs-azimuthal")
+        opened.add((await service.plan(service.choose(selection, PAULA), PAULA)).open)
+    assert len(opened) == 2
+
+
+def test_only_templates_that_changed_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "LOOK_INTERVAL", 0.0)
+    source = ROOT / "examples" / "templates" / "nexus-browser"
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for file in source.iterdir():
+            (tmp_path / name / file.name).write_bytes(file.read_bytes())
+        manifest = tmp_path / name / "template.yaml"
+        manifest.write_text(manifest.read_text().replace("id: nexus-browser", f"id: {name}"))
+    shelf = library.Library(logging.getLogger("test"))
+    read: list[str] = []
+    real = library.read_template
+    monkeypatch.setattr(library, "read_template", lambda f: (read.append(f.name), real(f))[1])
+    assert {t.id for t in shelf.templates([tmp_path])} == {"one", "two"}
+    changed = tmp_path / "two" / "template.yaml"
+    changed.write_text(changed.read_text().replace("version: 1.0.0", "version: 1.0.1"))
+    versions = {t.id: t.manifest.version for t in shelf.templates([tmp_path])}
+    assert versions == {"one": "1.0.0", "two": "1.0.1"}
+    assert read == ["one", "two", "two"]
+
+
+def test_a_picture_that_browsers_may_not_show_is_a_mistake(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    for file in (ROOT / "examples" / "templates" / "nexus-browser").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "picture.svg").write_bytes(b"GIF89a")
+    templates, problems = library.read_all([tmp_path])
+    assert not templates
+    assert "must be a PNG or an SVG" in problems[0]
