@@ -1,0 +1,1 @@
+"""The example facility: three proposals, their data, template notebooks and a login."""

@@ -1,0 +1,1 @@
+"""Measured-like data of the example facility, made from Python packages alone."""

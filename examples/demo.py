@@ -1,0 +1,214 @@
+"""Start the example facility: ``make demo``; in Python: :class:`Demo`.
+
+Everything it makes lies below one folder (``var/demo``): data, homes, database, logs. The
+identity provider, the proxy and the Hub listen on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from examples.data.make_data import make_data
+from examples.idp import start_idp, stop_idp
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+START_SECONDS = 120.0
+
+
+class DemoError(RuntimeError):
+    """The demonstration cannot start; the sentence says what to do."""
+
+
+def taken(port: int) -> bool:
+    """Whether something listens on the port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def free_port() -> int:
+    """Any free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def slurm_answers() -> bool:
+    """Whether sbatch is installed and the controller answers within ten seconds."""
+    if not (shutil.which("sbatch") and shutil.which("scontrol")):
+        return False
+    try:
+        said = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=10)
+    except subprocess.TimeoutExpired:
+        return False
+    return said.returncode == 0 and " is UP" in said.stdout
+
+
+def install_proxy() -> None:
+    """Install the pinned proxy with ``npm ci`` unless it is there."""
+    folder = HERE / "proxy"
+    if not (folder / "node_modules" / ".bin" / "configurable-http-proxy").exists():
+        if shutil.which("npm") is None:
+            raise DemoError("npm was not found; install Node.js 20 or newer")
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True)
+
+
+@dataclass
+class Demo:
+    """The running facility. ``slurm`` None looks whether Slurm answers."""
+
+    var: Path
+    port: int = 8000
+    slurm: bool | None = None
+    keep_sessions: bool = False
+    env: dict[str, str] = field(default_factory=dict)
+    hub: subprocess.Popen[bytes] | None = None
+    idp: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where people open it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def prepare(self) -> None:
+        """Data, proxy and identity provider; raises :class:`DemoError` when a port is taken."""
+        if taken(self.port):
+            raise DemoError(
+                f"Port {self.port} on 127.0.0.1 is taken by another program. "
+                "Choose another one: make demo PORT=8010"
+            )
+        for name in ("home", "log"):
+            (self.var / name).mkdir(parents=True, exist_ok=True)
+        make_data(self.var / "data")
+        install_proxy()
+        if self.slurm is None:
+            self.slurm = slurm_answers()
+        secret = secrets.token_urlsafe(32)
+        self.idp, issuer = start_idp(
+            f"{self.url}/hub/oauth_callback",
+            client_secret=secret,
+            post_logout_redirect_uri=f"{self.url}/hub/login",
+        )
+        self._hub_env = {
+            **os.environ,
+            "PANOSC_DEMO_VAR": str(self.var),
+            "PANOSC_DEMO_PORT": str(self.port),
+            "PANOSC_DEMO_HUB_PORT": str(free_port()),
+            "PANOSC_DEMO_PROXY_PORT": str(free_port()),
+            "PANOSC_DEMO_ISSUER": issuer,
+            "PANOSC_IDP_CLIENT_SECRET": secret,
+            "PANOSC_DEMO_SLURM": "1" if self.slurm else "0",
+            "PANOSC_DEMO_KEEP": "1" if self.keep_sessions else "0",
+            "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(32),
+            "JUPYTERHUB_CRYPT_KEY": secrets.token_hex(32),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+            **self.env,
+        }
+
+    def start(self, *, quiet: bool = True) -> None:
+        """Start the Hub and wait until it answers."""
+        output = open(self.var / "log" / "hub.log", "ab") if quiet else None  # noqa: SIM115
+        try:
+            self.hub = subprocess.Popen(
+                [sys.executable, "-m", "jupyterhub", "-f", str(HERE / "jupyterhub_config.py")],
+                cwd=self.var,
+                env=self._hub_env,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        finally:
+            if output:
+                output.close()
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self.hub.poll() is not None:
+                raise DemoError(f"The Hub ended with status {self.hub.returncode}.{self._tail()}")
+            address = f"{self.url}/hub/health"
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(address, timeout=2) as answer,
+            ):
+                if answer.status == 200:
+                    return
+            time.sleep(0.2)
+        raise DemoError(f"The Hub did not answer within {START_SECONDS:.0f} s.{self._tail()}")
+
+    def _tail(self) -> str:
+        log = self.var / "log" / "hub.log"
+        return f"\n{log.read_text(errors='replace')[-4000:]}" if log.exists() else ""
+
+    def kill_hub(self) -> None:
+        """SIGKILL: sessions and proxy live on."""
+        assert self.hub
+        self.hub.kill()
+        self.hub.wait()
+
+    def stop(self) -> None:
+        """Stop Hub, proxy and identity provider."""
+        if self.hub and self.hub.poll() is None:
+            self.hub.send_signal(signal.SIGTERM)
+            try:
+                self.hub.wait(60)
+            except subprocess.TimeoutExpired:
+                self.hub.kill()
+        proxy = self.var / "proxy.pid"
+        # Without a Hub of ours the file is another demonstration's, or an old one's.
+        if self.hub and proxy.exists():
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int(proxy.read_text()), signal.SIGTERM)
+        if self.idp:
+            stop_idp(self.idp)
+
+
+def main() -> int:
+    """``python -m examples.demo [--port N] [--var DIR]``."""
+    parser = argparse.ArgumentParser(prog="make demo", description="Start the example facility.")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--var", type=Path, default=ROOT / "var" / "demo")
+    options = parser.parse_args()
+    demo = Demo(options.var.resolve(), options.port)
+    # A plain kill must end the provider and the sessions too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        print("Making the example data and starting the identity provider …", flush=True)
+        demo.prepare()
+        demo.start()
+        print(
+            f"\n  Open {demo.url} and log in as paula, mira, ingo, ada or nobody; no password.\n"
+            f"  Slurm profiles: {'shown' if demo.slurm else 'not shown, no Slurm answers here'}\n"
+            f"  Logs: {demo.var / 'log'}\n"
+            "  Ctrl-C stops everything.\n",
+            flush=True,
+        )
+        assert demo.hub
+        demo.hub.wait()
+        return demo.hub.returncode
+    except DemoError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        demo.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
