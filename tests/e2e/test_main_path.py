@@ -113,7 +113,7 @@ async def test_from_login_to_plot_and_back(
         home = await opened.value
         row = home.locator('[data-server=""]')
         text = await row.inner_text()
-        for words in (where, "HG-123 / agbh_0001", "Azimuthal integration", "ago", "Running"):
+        for words in (where, "HG-123 / agbh_0001", "Azimuthal integration", "started", "Running"):
             assert words in text
         await picture(home, f"home-{profile}")
         await stop_by_home_page(home)
