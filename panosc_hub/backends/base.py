@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from ..core.choices import Menu
+from ..core.identity import Person
 from ..core.plan import Launch
 from ..core.profiles import Profile
 
@@ -131,6 +133,24 @@ class Backend:
     def availability(cls, profiles: Mapping[str, Profile], config: Any) -> dict[str, Availability]:
         """A snapshot for each profile id, at once; the default knows nothing and allows all."""
         return {name: Availability() for name in profiles}
+
+    @classmethod
+    def offered(cls, profiles: Mapping[str, Profile], config: Any) -> dict[str, Profile]:
+        """The profiles with their limits tightened to what the backend has now, at once.
+
+        A snapshot like ``availability``; a profile of which nothing is known comes back as it is.
+        """
+        return dict(profiles)
+
+    @classmethod
+    def menus(cls, profile: Profile, person: Person, config: Any) -> tuple[Menu, ...]:
+        """What ``person`` may choose in ``profile`` besides amounts; a snapshot, at once.
+
+        The answers arrive as ``launch.selection.choices``. What was chosen is checked against
+        the menus of that moment, so a menu that cannot be told now must not be left out: it
+        offers what the site's file allows.
+        """
+        return ()
 
     @classmethod
     def present(cls, config: Any) -> bool:
