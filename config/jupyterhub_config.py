@@ -52,10 +52,12 @@ c.UmbrellaAuthenticator.enable_auth_state = True
 
 # -- where sessions run -----------------------------------------------------------------------
 c.PanoscSpawner.backends = {"slurm": "panosc_hub.backends.slurm.spawner.SlurmBackend"}
-# sbatch and scancel run as the user's account; see sudoers.d/panosc-hub.
+# These run as the user's account; see sudoers.d/panosc-hub.
 c.SlurmClient.run_as = ["sudo", "-n", "-u", "{username}", "--"]
 c.SlurmClient.sbatch = "/usr/bin/sbatch"
 c.SlurmClient.scancel = "/usr/bin/scancel"
+c.SlurmClient.squeue = "/usr/bin/squeue"
+c.SlurmClient.sacct = "/usr/bin/sacct"
 # The firewall of the nodes lets the proxy in on these ports only.
 c.SlurmBackend.port_range = "40000-41000"
 # Part of every job's name; two Hubs on one cluster need different ones.

@@ -100,11 +100,16 @@ def test_sudo_keeps_every_variable_that_jupyterhub_sends() -> None:
     assert not [n for n in sorted(names) if not any(fnmatch.fnmatchcase(n, p) for p in patterns)]
 
 
-def test_sudo_allows_the_two_commands_that_run_as_the_user_and_never_root(config: Config) -> None:
+def test_sudo_allows_the_four_commands_that_run_as_the_user_and_never_root(config: Config) -> None:
     commands = re.search(r"Cmnd_Alias PANOSC_SLURM = (.*)", sudoers())
     assert commands
     client = SlurmClient(config=config)
-    assert set(commands.group(1).split(", ")) == {client.sbatch, client.scancel}
+    assert set(commands.group(1).split(", ")) == {
+        client.sbatch,
+        client.scancel,
+        client.squeue,
+        client.sacct,
+    }
     rules = [line for line in sudoers().splitlines() if line.startswith("panosc-hub ")]
     assert rules == ["panosc-hub ALL = (%experiments) NOPASSWD: PANOSC_SLURM"]
 

@@ -59,9 +59,10 @@ class Answer:
 
 
 class SlurmClient(LoggingConfigurable):
-    """Runs ``sbatch``, ``squeue``, ``scancel``, ``sinfo`` and ``scontrol``.
+    """Runs Slurm's commands, each with a time limit.
 
-    Queries run as the Hub's own account; only ``sbatch`` and ``scancel`` use ``run_as``.
+    Queries run as the Hub's own account; ``sbatch`` and ``scancel`` use ``run_as``, and so do
+    ``squeue`` and ``sacct`` where Slurm hides the users' jobs from the Hub's account.
     """
 
     sbatch = Unicode("sbatch", config=True, help="Path of sbatch; a bare name is found in PATH.")
@@ -69,19 +70,22 @@ class SlurmClient(LoggingConfigurable):
     scancel = Unicode("scancel", config=True, help="Path of scancel; a bare name is in PATH.")
     sinfo = Unicode("sinfo", config=True, help="Path of sinfo; a bare name is found in PATH.")
     scontrol = Unicode("scontrol", config=True, help="Path of scontrol; a bare name is in PATH.")
+    sacct = Unicode("sacct", config=True, help="Path of sacct; a bare name is found in PATH.")
+    sacctmgr = Unicode("sacctmgr", config=True, help="Path of sacctmgr; a bare name is in PATH.")
 
     run_as = List(
         Unicode(),
         config=True,
         help="""
-        Words put before sbatch and scancel so that they run as the user's UNIX account.
+        Words put before a command so that it runs as the user's UNIX account: sbatch, scancel,
+        and, where Slurm's PrivateData hides jobs from the Hub's account, squeue and sacct.
 
         Empty (the default): jobs belong to the Hub's own account, good for a demonstration.
         ``{username}`` becomes the account. Example::
 
             c.SlurmClient.run_as = ["sudo", "-n", "-u", "{username}", "--"]
 
-        sudoers must allow the two commands and name the job's variables in ``env_keep``; see
+        sudoers must allow these four commands and name the job's variables in ``env_keep``; see
         ``config/sudoers.d/panosc-hub``. sudo's own ``--preserve-env=`` is refused here, for
         sudo writes the values that it brings, the session's token among them, into its log.
         """,
@@ -92,7 +96,7 @@ class SlurmClient(LoggingConfigurable):
         min=0.1,
         config=True,
         help="""
-        Seconds that squeue, sinfo and scontrol may take before they are killed.
+        Seconds that squeue, sinfo, scontrol, sacct and sacctmgr may take before they are killed.
         More than Slurm's own MessageTimeout (10 s), so that its message reaches the log.
         """,
     )
@@ -133,9 +137,13 @@ class SlurmClient(LoggingConfigurable):
         # Not the event loop's own threads: name look-ups must not wait for a slow Slurm.
         self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="slurm")
 
-    async def query(self, command: str, *arguments: str) -> str:
-        """Standard output of a query. Raises :class:`BackendUnavailable` for any failure."""
-        argv = [self._find(command), *arguments]
+    async def query(self, command: str, *arguments: str, username: str = "") -> str:
+        """Standard output of a query, as the Hub's own account or, with ``username``, as that.
+
+        Raises :class:`BackendUnavailable` for any failure.
+        """
+        prefix = self._prefix(username) if username else []
+        argv = [*prefix, self._find(command), *arguments]
         try:
             answer = await self._run(argv, self._base(), b"", self.query_timeout)
         except Garbled as error:
