@@ -1,13 +1,15 @@
 """Start the example facility: ``make demo``; in Python: :class:`Demo`.
 
-Everything it makes lies below one folder (``var/demo``): data, homes, database, logs. The
-identity provider, the proxy and the Hub listen on 127.0.0.1 only.
+Everything it makes lies below one folder: data, homes, database, logs. The folder is ``var/demo``,
+and for another port ``var/demo-PORT``, so that two demonstrations share nothing. The identity
+provider, the proxy and the Hub listen on 127.0.0.1 only.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -25,6 +27,7 @@ from examples.idp import start_idp, stop_idp
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+PORT = 8000
 START_SECONDS = 120.0
 
 
@@ -48,6 +51,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def folder_for(port: int) -> Path:
+    """Where the demonstration on ``port`` keeps what it makes."""
+    return ROOT / "var" / ("demo" if port == PORT else f"demo-{port}")
 
 
 def slurm_answers() -> bool:
@@ -75,12 +83,13 @@ class Demo:
     """The running facility. ``slurm`` None looks whether Slurm answers."""
 
     var: Path
-    port: int = 8000
+    port: int = PORT
     slurm: bool | None = None
     keep_sessions: bool = False
     env: dict[str, str] = field(default_factory=dict)
     hub: subprocess.Popen[bytes] | None = None
     idp: subprocess.Popen[str] | None = None
+    _claim: int | None = None
 
     @property
     def url(self) -> str:
@@ -88,7 +97,10 @@ class Demo:
         return f"http://127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
-        """Data, proxy and identity provider; raises :class:`DemoError` when a port is taken."""
+        """Data, proxy and identity provider.
+
+        Raises :class:`DemoError` when the port is taken or the folder is another demonstration's.
+        """
         if taken(self.port):
             raise DemoError(
                 f"Port {self.port} on 127.0.0.1 is taken by another program. "
@@ -96,6 +108,7 @@ class Demo:
             )
         for name in ("home", "log"):
             (self.var / name).mkdir(parents=True, exist_ok=True)
+        self._claim_folder()
         make_data(self.var / "data")
         install_proxy()
         if self.slurm is None:
@@ -121,6 +134,24 @@ class Demo:
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
             **self.env,
         }
+
+    def _claim_folder(self) -> None:
+        """Two Hubs on one database forget each other's sessions; the system drops the claim
+        with the process, however it ends."""
+        self._claim = os.open(self.var / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._release_folder()
+            raise DemoError(
+                f"{self.var} is in use by another demonstration. "
+                "Stop that one first, or choose another folder with --var."
+            ) from None
+
+    def _release_folder(self) -> None:
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def start(self, *, quiet: bool = True) -> None:
         """Start the Hub and wait until it answers."""
@@ -176,15 +207,16 @@ class Demo:
                 os.kill(int(proxy.read_text()), signal.SIGTERM)
         if self.idp:
             stop_idp(self.idp)
+        self._release_folder()
 
 
 def main() -> int:
     """``python -m examples.demo [--port N] [--var DIR]``."""
     parser = argparse.ArgumentParser(prog="make demo", description="Start the example facility.")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--var", type=Path, default=ROOT / "var" / "demo")
+    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--var", type=Path, help="folder for data, homes, database and logs")
     options = parser.parse_args()
-    demo = Demo(options.var.resolve(), options.port)
+    demo = Demo((options.var or folder_for(options.port)).resolve(), options.port)
     # A plain kill must end the provider and the sessions too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.demo import Demo, DemoError
+from examples.demo import Demo, DemoError, folder_for, free_port
 
 
 def test_a_second_demo_says_which_port_is_taken_and_leaves_the_first_alone(tmp_path: Path) -> None:
@@ -27,3 +27,31 @@ def test_a_second_demo_says_which_port_is_taken_and_leaves_the_first_alone(tmp_p
     finally:
         proxy.kill()
         proxy.wait()
+
+
+def test_demos_on_two_ports_share_no_folder() -> None:
+    assert folder_for(8000) != folder_for(8010)
+
+
+def test_a_folder_in_use_is_refused_and_free_again_when_the_other_demo_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What comes after the claim is not this test's business.
+    monkeypatch.setattr("examples.demo.make_data", stop_here)
+    first, second = Demo(tmp_path, free_port()), Demo(tmp_path, free_port())
+    with pytest.raises(Claimed):
+        first.prepare()
+    with pytest.raises(DemoError, match=r"in use by another demonstration"):
+        second.prepare()
+    first.stop()
+    with pytest.raises(Claimed):
+        second.prepare()
+    second.stop()
+
+
+class Claimed(Exception):
+    """Raised where the data would be made: the folder was claimed."""
+
+
+def stop_here(folder: Path) -> None:
+    raise Claimed(folder)
