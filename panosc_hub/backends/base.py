@@ -87,6 +87,9 @@ class Backend:
 
     backend_name: ClassVar[str]
 
+    tells_limits: ClassVar[bool] = False
+    """Whether ``offered`` knows what there is. If not, a range must name its own ``max``."""
+
     launch: Launch | None = None
     """Set by the outer spawner right before ``start``."""
 
@@ -135,10 +138,12 @@ class Backend:
         return {name: Availability() for name in profiles}
 
     @classmethod
-    def offered(cls, profiles: Mapping[str, Profile], config: Any) -> dict[str, Profile]:
+    def offered(cls, profiles: Mapping[str, Profile], config: Any) -> Mapping[str, Profile | str]:
         """The profiles with their limits tightened to what the backend has now, at once.
 
-        A snapshot like ``availability``; a profile of which nothing is known comes back as it is.
+        A snapshot like ``availability``; a profile of which nothing is known comes back as it is,
+        and one of which nothing fits as the reason in words (see ``core.profiles.tighten``).
+        While nothing changed, the same objects come back: pages keep what they made of them.
         """
         return dict(profiles)
 

@@ -89,8 +89,13 @@ def backend_mistakes(site: Site, path: Path) -> Iterable[Mistake]:
             # kubernetes and others may be wired in jupyterhub_config.py, which is not read here.
             continue
         backend = import_item(target)
+        where = f"profiles.{profile.id}"
         for sentence in backend.check_profile(profile):
-            yield Mistake(str(path), line, f"profiles.{profile.id}", sentence)
+            yield Mistake(str(path), line, where, sentence)
+        for name in () if backend.tells_limits else profile.open_ranges:
+            told = f"needs a 'max': the {profile.backend} backend cannot tell what there is"
+            at = line_of(document, ("profiles", index, *name.split(".")))
+            yield Mistake(str(path), at, f"{where}.{name}", told)
 
 
 def _print(site: Path, service: FacilityService | None, mistakes: list[Mistake]) -> None:

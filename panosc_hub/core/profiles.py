@@ -1,102 +1,54 @@
-"""Profiles, environments and limits: what may be asked for, and by whom.
+"""Profiles and limits: what may be asked for, and by whom.
 
-The models are the ``profiles`` and ``environments`` parts of ``site.yaml``. Memory is written
-``8G`` and held in bytes, times are written ``4h`` and held in seconds.
+The models are the ``profiles`` part of ``site.yaml``; a backend tightens their limits to what it
+has now (:func:`tighten`).
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from ..errors import Problem
+from .environments import Environment
+from .gpus import GpuOffer, cut_gpus
 from .identity import Person
-from .quantities import Gpus, format_duration, format_memory, parse_duration, parse_memory
+from .quantities import Gpus, format_duration, format_memory, show_duration, show_memory
+from .ranges import (
+    IDENTIFIER,
+    OPEN,
+    CountRange,
+    DurationRange,
+    Identifier,
+    MemoryRange,
+    Model,
+    Range,
+    Seconds,
+    to_bytes,
+    to_seconds,
+)
 
-IDENTIFIER = r"[a-z0-9][a-z0-9-]{0,62}"
-_GPU_TYPE = r"[A-Za-z0-9][A-Za-z0-9_.\-/]{0,63}"
-"""Also MIG slices, which start with a digit: ``1g.10gb``."""
-
-
-class Model(BaseModel):
-    """Strict: an unknown key is a mistake that the admin must hear of."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _memory(value: Any) -> Any:
-    return parse_memory(value) if isinstance(value, str) else value
-
-
-def _duration(value: Any) -> Any:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-def _identifier(value: Any) -> Any:
-    if isinstance(value, str) and not re.fullmatch(IDENTIFIER, value):
-        raise ValueError(
-            f"{value[:40]!r} is not an id; use lower-case letters, digits and '-', "
-            "starting with a letter or digit, at most 63"
-        )
-    return value
-
-
-Bytes = Annotated[int, BeforeValidator(_memory), Field(gt=0)]
-Seconds = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
-Identifier = Annotated[str, BeforeValidator(_identifier)]
-
-
-class Range(Model):
-    """A choice within limits; a bare value in ``site.yaml`` means fixed."""
-
-    min: int = Field(ge=0)
-    max: int = Field(ge=0)
-    default: int = Field(ge=0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Range:
-        if not self.min <= self.default <= self.max:
-            raise ValueError("needs min <= default <= max")
-        return self
-
-    @property
-    def fixed(self) -> bool:
-        """Nothing to choose."""
-        return self.min == self.max
-
-
-def _range(convert: Any) -> Any:
-    def build(value: Any) -> Any:
-        if isinstance(value, dict):
-            body = {k: convert(v) for k, v in value.items()}
-            body.setdefault("min", 1)
-            body.setdefault("default", body["min"])
-            return body
-        if isinstance(value, (int, str)) and not isinstance(value, bool):
-            fixed = convert(value)
-            return {"min": fixed, "max": fixed, "default": fixed}
-        return value
-
-    return build
-
-
-def _integer(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-CpuRange = Annotated[Range, BeforeValidator(_range(_integer))]
-MemoryRange = Annotated[Range, BeforeValidator(_range(_memory))]
-DurationRange = Annotated[Range, BeforeValidator(_range(_duration))]
-
-
-class GpuOffer(Model):
-    """GPUs of one type (empty: any), ``count`` as a number or a range; min 0 makes it optional."""
-
-    type: str = Field(default="", pattern=rf"^({_GPU_TYPE})?$")
-    count: CpuRange = Field(default_factory=lambda: Range(min=1, max=1, default=1))
+__all__ = [
+    "IDENTIFIER",
+    "OPEN",
+    "Allow",
+    "Environment",
+    "GpuOffer",
+    "Identifier",
+    "Limits",
+    "Model",
+    "Profile",
+    "Range",
+    "Requirements",
+    "Resources",
+    "Wish",
+    "resolve",
+    "tighten",
+    "why_not_fitting",
+]
 
 
 class Allow(Model):
@@ -122,26 +74,6 @@ class Allow(Model):
         )
 
 
-class Environment(Model):
-    """What software a session runs with. Each backend reads its own key."""
-
-    id: Identifier
-    title: str = Field(min_length=1, max_length=80)
-    backends: tuple[str, ...] = ()
-    command: tuple[str, ...] = Field(
-        default=("jupyterhub-singleuser",),
-        min_length=1,
-        description="argv of the single-user server.",
-    )
-    prefix: str | None = Field(
-        default=None, pattern=r"^/[^\x00-\x1f]*$", description="conda or venv prefix."
-    )
-    modules: tuple[str, ...] = ()
-    apptainer: str | None = Field(default=None, pattern=r"^/[^\x00-\x1f]*$")
-    image: str | None = Field(default=None, max_length=512, description="Container image.")
-    variables: dict[str, str] = Field(default_factory=dict)
-
-
 class Profile(Model):
     """One line of the spawn page's third step: a backend, resources, and who may use it."""
 
@@ -149,7 +81,7 @@ class Profile(Model):
     title: str = Field(min_length=1, max_length=80)
     description: str = Field(default="", max_length=400)
     backend: Identifier
-    cpus: CpuRange = Field(default_factory=lambda: Range(min=1, max=1, default=1))
+    cpus: CountRange = Field(default_factory=lambda: Range(min=1, max=1, default=1))
     memory: MemoryRange
     gpus: GpuOffer | None = None
     walltime: DurationRange | None = None
@@ -162,6 +94,21 @@ class Profile(Model):
         default_factory=dict,
         description="The backend's own keys (Slurm partition, Kubernetes node selector …).",
     )
+
+    @property
+    def open_ranges(self) -> tuple[str, ...]:
+        """Names of the ranges whose limit is left to the backend."""
+        ranges = {
+            "cpus": self.cpus,
+            "memory": self.memory,
+            "gpus.count": self.gpus.count if self.gpus else None,
+            "walltime": self.walltime,
+        }
+        return tuple(name for name, offer in ranges.items() if offer and offer.open)
+
+
+GPU_TYPE = "choice-gpu"
+"""The field of a form that says which type of GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +129,7 @@ class Wish:
     memory: int | None = None
     gpus: int | None = None
     walltime: int | None = None
+    gpu_type: str | None = None
 
 
 def resolve(profile: Profile, wish: Wish) -> tuple[Resources, list[Problem]]:
@@ -209,22 +157,85 @@ def resolve(profile: Profile, wish: Wish) -> tuple[Resources, list[Problem]]:
 
     gpu_offer = profile.gpus
     count = pick("gpus", wish.gpus, gpu_offer.count if gpu_offer else None)
+    kind, found = _gpu_type(profile, wish.gpu_type, count or 0)
+    problems += found
     resources = Resources(
         cpus=pick("cpus", wish.cpus, profile.cpus) or 1,
         memory=pick("memory", wish.memory, profile.memory, format_memory) or profile.memory.default,
-        gpus=Gpus(gpu_offer.type if gpu_offer and count else "", count or 0),
+        gpus=Gpus(kind, count or 0),
         walltime=pick("walltime", wish.walltime, profile.walltime, format_duration),
     )
     return resources, problems
+
+
+def _gpu_type(profile: Profile, asked: str | None, count: int) -> tuple[str, list[Problem]]:
+    offer = profile.gpus
+    if offer is None or not count:
+        return "", []
+    if asked is None:
+        # A count that only another type has is an answer, too.
+        fitting = [kind for kind in offer.types if count <= offer.largest(kind)]
+        return (fitting or offer.types)[0], []
+    if asked not in offer.types:
+        there = ", ".join(filter(None, offer.types)) or "none by name"
+        what = f"{asked} is not offered on {profile.title}; there is {there}"
+        return offer.types[0], [Problem(GPU_TYPE, what)]
+    if count > offer.largest(asked):
+        what = f"{count} asked, but of {asked} there are at most {offer.largest(asked)} together"
+        return asked, [Problem("gpus", what)]
+    return asked, []
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one session can get of each; None is "not known" or "no limit".
+
+    ``memory`` in bytes, ``walltime`` in seconds. ``gpus`` is by type, with ``""`` for the most of
+    any type together; shares of GPUs are under ``shard:`` and the type.
+    """
+
+    cpus: int | None = None
+    memory: int | None = None
+    gpus: Mapping[str, int] | None = None
+    walltime: int | None = None
+
+
+def tighten(profile: Profile, limits: Limits) -> Profile | str:
+    """``profile`` with its ranges cut to ``limits``; a text says why nothing of it fits.
+
+    An open range whose limit is not known ends at its default: nothing is promised beyond what
+    the site itself names. A profile that needs no change comes back itself.
+    """
+    changes: dict[str, Any] = {}
+    for name, limit, show in (
+        ("cpus", limits.cpus, lambda n: f"{n} CPU{'' if n == 1 else 's'}"),
+        ("memory", limits.memory, lambda n: f"{show_memory(n)} memory"),
+        ("walltime", limits.walltime, show_duration),
+    ):
+        offer = getattr(profile, name)
+        if offer is None:
+            continue
+        cut = offer.cut(limit)
+        if cut is None:
+            return f"{show(offer.min)} asked for, {show(limit or 0)} possible now"
+        if cut is not offer:
+            changes[name] = cut
+    if profile.gpus is not None:
+        gpus = cut_gpus(profile.gpus, limits.gpus)
+        if isinstance(gpus, str):
+            return gpus
+        if gpus is not profile.gpus:
+            changes["gpus"] = gpus
+    return profile.model_copy(update=changes) if changes else profile
 
 
 class Requirements(Model):
     """What a template needs (its manifest's ``requires``)."""
 
     cpus: int = Field(default=1, ge=0, le=4096)
-    memory: Annotated[int, BeforeValidator(_memory), Field(ge=0)] = 0
+    memory: Annotated[int, BeforeValidator(to_bytes), Field(ge=0)] = 0
     gpus: int = Field(default=0, ge=0, le=64)
-    walltime: Annotated[int, BeforeValidator(_duration), Field(ge=0)] = 0
+    walltime: Annotated[int, BeforeValidator(to_seconds), Field(ge=0)] = 0
 
 
 def why_not_fitting(profile: Profile, needs: Requirements) -> str:

@@ -59,13 +59,22 @@ def ago(seconds: float) -> str:
 
 
 def gpu(offer: GpuOffer, count: int) -> str:
-    """``"1 × A100"``; a type that is a resource name keeps its last part."""
+    """``"1 × A100"``; ``"2 GPUs"`` where the type is any, or one of several to choose from."""
     if not count:
         return "no GPU"
-    name = offer.type.rsplit("/", 1)[-1] if offer.type else ""
-    if not name or name.lower() == "gpu":
-        return plural(count, "GPU")
-    return f"{count} × {name.upper() if name.isalnum() and len(name) <= 6 else name}"
+    types = offer.types
+    name = gpu_type(types[0]) if len(types) == 1 else ""
+    if offer.kind == "shard":
+        return f"{plural(count, 'share')} of a {name or 'GPU'}"
+    return f"{count} × {name}" if name else plural(count, "GPU")
+
+
+def gpu_type(kind: str) -> str:
+    """``"A100"`` for ``a100``; a type that is a resource name keeps its last part."""
+    name = kind.rsplit("/", 1)[-1]
+    if name.lower() == "gpu":
+        return ""
+    return name.upper() if name.isalnum() and len(name) <= 6 else name
 
 
 def dates(start: date | None, end: date | None) -> str:
