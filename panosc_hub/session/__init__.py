@@ -8,6 +8,7 @@ with any spawner and nothing installed on the other side.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -25,9 +26,20 @@ _LOADER = (
 )
 
 
+LAB_FILES = ("main.js", "package.json")
+"""The JupyterLab extension that shows when the session ends, in the folder ``lab``."""
+
+
+@functools.cache
 def source() -> str:
-    """The text of ``start.py``, to be run by ``python3 -I`` as the user."""
-    return resources.files(__name__).joinpath("start.py").read_text(encoding="utf-8")
+    """The text of ``start.py``, to be run by ``python3 -I`` as the user.
+
+    The JupyterLab extension travels inside, for it need not be installed on the other side.
+    """
+    folder = resources.files(__name__)
+    files = {n: folder.joinpath("lab", n).read_text(encoding="utf-8") for n in LAB_FILES}
+    start = folder.joinpath("start.py").read_text(encoding="utf-8")
+    return start.replace('\nLAB = ""', f'\nLAB = "{_pack(json.dumps(files))}"', 1)
 
 
 def encode_plan(plan: Mapping[str, Any]) -> str:

@@ -39,6 +39,8 @@ PLAN_BYTES = 32 * 2**20  # a plan is notebooks as text; more is a mistake or a d
 MOUNT_SECONDS = 20.0  # for all data areas together: a dead network mount must not hold the session
 OUR = ".panosc"  # where, in the workspace, our own records are
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+LAB = ""  # what JupyterLab shows the time left with: base64 of zlib of {file: text}; see source()
+FOREVER = 180 * 86400  # seconds; Slurm gives a job without a limit an end in a year or so
 NAME = re.compile(r"(?!LD_|PYTHON|JUPYTERHUB_|(PATH|HOME|BASH_ENV)\Z)[A-Z_][A-Z0-9_]*\Z")
 
 
@@ -180,6 +182,32 @@ def scratch_name() -> str:
     return f"tmp-{os.getpid()}-{random.getrandbits(32):08x}"
 
 
+def write(ours: int, folder: int, name: str, data: bytes, over: list[str] | None) -> None:
+    """Put a whole file or nothing, by way of ``ours``. Over a file with one of these sha256
+    (None: any), or, when the list is empty, where nothing is yet; else raises FileExistsError."""
+    scratch = scratch_name()
+    try:
+        with open(os.open(scratch, NEW, 0o600, dir_fd=ours), "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())  # network file systems may refuse only here
+        if over == []:
+            try:
+                os.link(scratch, name, src_dir_fd=ours, dst_dir_fd=folder)
+            except FileExistsError:
+                raise
+            except OSError:  # no hard links on this file system: claim the name instead
+                os.close(os.open(name, NEW, 0o600, dir_fd=folder))
+        elif over is not None and digest(folder, name) not in over:
+            raise FileExistsError(errno.EEXIST, f"{name} changed just now")
+        os.rename(scratch, name, src_dir_fd=ours, dst_dir_fd=folder)
+    finally:
+        try:
+            os.unlink(scratch, dir_fd=ours)
+        except FileNotFoundError:
+            pass  # renamed, or never made
+
+
 def inspect(area: str, target: str, root: str) -> str:
     """Why this account cannot use a data area, or "r" or "w" for what it may do."""
     real, base = os.path.realpath(target), os.path.realpath(root)
@@ -262,33 +290,8 @@ class Workspace:
     def save(self, name: str, content: Any) -> str:
         data = (json.dumps(content, indent=1) + "\n").encode()
         if read(self.ours, name) != data:
-            self.write(self.ours, name, data, None)
+            write(self.ours, self.ours, name, data, None)
         return ""
-
-    def write(self, folder: int, name: str, data: bytes, over: list[str] | None) -> None:
-        """Put a whole file or nothing. Over a file with one of these sha256 (None: any), or,
-        when the list is empty, where nothing is yet; else raises FileExistsError."""
-        scratch = scratch_name()
-        try:
-            with open(os.open(scratch, NEW, 0o600, dir_fd=self.ours), "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())  # network file systems may refuse only here
-            if over == []:
-                try:
-                    os.link(scratch, name, src_dir_fd=self.ours, dst_dir_fd=folder)
-                except FileExistsError:
-                    raise
-                except OSError:  # no hard links on this file system: claim the name instead
-                    os.close(os.open(name, NEW, 0o600, dir_fd=folder))
-            elif over is not None and digest(folder, name) not in over:
-                raise FileExistsError(errno.EEXIST, f"{name} changed just now")
-            os.rename(scratch, name, src_dir_fd=self.ours, dst_dir_fd=folder)
-        finally:
-            try:
-                os.unlink(scratch, dir_fd=self.ours)
-            except FileNotFoundError:
-                pass  # renamed, or never made
 
     def link(self, entry: dict[str, str], deadline: float) -> str:
         """Link one data area; what the user put in its place is kept."""
@@ -356,10 +359,10 @@ class Workspace:
         if now == sha:
             message = f"{path} is in the workspace as before."
         elif now is None:
-            self.write(folder, name, data, [])
+            write(self.ours, folder, name, data, [])
             message = f"{path} was put into the workspace."
         elif now in past:
-            self.write(folder, name, data, past)
+            write(self.ours, folder, name, data, past)
             message = f"{path} had not been edited and is now the new version."
         elif now and sha in past:
             return path, f"You edited {path}, so it was kept as it is."
@@ -367,7 +370,7 @@ class Workspace:
             stem, ending = os.path.splitext(path)
             beside = f"{stem}-{sha[:8]}{ending}"
             if digest(folder, os.path.basename(beside)) is None:
-                self.write(folder, os.path.basename(beside), data, [])
+                write(self.ours, folder, os.path.basename(beside), data, [])
                 self.files[beside] = [sha]
             return beside, f"{path} is yours, so it was kept; the new version is {beside}."
         self.files[path] = [*(old for old in past if old != sha), sha][-50:]
@@ -412,6 +415,53 @@ def set_environment(plan: dict[str, Any], env: dict[str, str]) -> str:
     if refused:
         raise Refused(f"These settings of the plan are not allowed and were left out: {refused}.")
     return ""  # nobody waits to read that names were set
+
+
+def place_lab(top: str, parts: list[str], files: dict[str, str]) -> str:
+    """Write the extension below a directory; returns what goes into JUPYTER_PATH."""
+    above = os.open(top, os.O_DIRECTORY)
+    try:
+        folder = descend(above, [*parts, "labextensions", "panosc-session-end"])
+    finally:
+        os.close(above)
+    try:
+        # package.json comes last: JupyterLab believes it, and does not start with half of one.
+        for name in sorted(files, key=lambda name: name == "package.json"):
+            write(folder, folder, name, files[name].encode(), None)
+    finally:
+        os.close(folder)
+    path = os.path.join(os.path.realpath(top), *parts)
+    if os.pathsep in path:
+        raise Refused(f"{path} cannot be searched by JupyterLab because of its {os.pathsep!r}.")
+    return path
+
+
+def show_end(env: dict[str, str]) -> str:
+    """Let JupyterLab show the time left, with an extension that need not be installed."""
+    end = float(env.get("PANOSC_END_TIME") or env.get("SLURM_JOB_END_TIME") or 0)
+    if not LAB or not 0 < end - time.time() < FOREVER:
+        return ""
+    warn = [60 * int(m) for m in re.findall("[0-9]{1,5}", env.get("PANOSC_WARN_MINUTES", "15,5"))]
+    files: dict[str, str] = json.loads(zlib.decompress(base64.b64decode(LAB)))
+    files["end.json"] = json.dumps({"end": end, "warn": warn})
+    # One folder for each server of each Hub, used again at its next start.
+    server = env.get("JUPYTERHUB_API_URL", "") + " " + env.get("JUPYTERHUB_SERVICE_PREFIX", "")
+    folder = "lab-" + hashlib.sha256(server.encode()).hexdigest()[:12]
+    try:
+        home = env.get("HOME") or os.path.expanduser("~")
+        path = place_lab(home, [OUR, folder], files)
+    except (OSError, Refused):
+        import tempfile  # rarely needed, and slow to load
+
+        try:
+            path = place_lab(tempfile.mkdtemp(prefix="panosc-"), [], files)
+        except (OSError, Refused) as error:
+            raise Refused(
+                "JupyterLab cannot show the time that is left, for neither your home directory "
+                f"nor the temporary one can be used: {error}. Watch the time yourself."
+            ) from None
+    env["JUPYTER_PATH"] = os.pathsep.join(filter(None, (env.get("JUPYTER_PATH"), path)))
+    return ""
 
 
 class AnyAnswer(urllib.request.HTTPErrorProcessor):
@@ -509,6 +559,7 @@ def main(argv: list[str]) -> None:
     report.attempt("plan", "The plan", lambda: plan.update(read_plan(options, packed)) or "")
     report.attempt("workspace", "The workspace in your home directory", prepare, plan, env, report)
     report.attempt("environment", "The environment", set_environment, plan, env)
+    report.attempt("end", "The display of the time left", show_end, env)
     report.send(env)
     if options.pick_port:
         announce_port(options, env)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +66,15 @@ def test_the_loader_survives_spawners_that_format_or_expand_it() -> None:
     assert not set(loader) & set('{}$%\n"`\\')
 
 
-def test_the_source_is_the_file_and_fits_into_one_variable() -> None:
-    assert session.source() == Path(session.__file__).with_name("start.py").read_text("utf-8")
+def test_the_source_is_the_file_with_the_extension_inside_and_fits_into_one_variable() -> None:
+    folder = Path(session.__file__).parent
+    written = (folder / "start.py").read_text("utf-8").splitlines()
+    sent = session.source().splitlines()
+    ((old, new),) = [pair for pair in zip(written, sent, strict=True) if pair[0] != pair[1]]
+    head, packed, tail = new.split('"', 2)
+    assert old == head + '""' + tail
+    files = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert files == {p.name: p.read_text("utf-8") for p in (folder / "lab").iterdir()}
     value = session.bootstrap_environment()["PANOSC_SESSION"]
     assert len(value) < session.MAX_ENVIRONMENT_VALUE // 4
 
