@@ -13,6 +13,9 @@ Nodes (pretended sizes; a job gets no more than the machine has):
 * partition ``cpu`` (default): ``cpu1``, ``cpu2`` with 8 CPUs and 16 GB each
 * partition ``gpu``: ``gpu1`` with four GPUs of type ``a100``, ``gpu2`` with two untyped GPUs
 * partition ``small``: ``cpu2`` alone with a time limit of 10 minutes
+
+With ``--accounting``, where MariaDB and slurmdbd are installed, it has more: accounts, QOS,
+reservations and further nodes, see ``tests/slurm/accounting.py``.
 """
 
 from __future__ import annotations
@@ -27,14 +30,15 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
-NODES = ("cpu1", "cpu2", "gpu1", "gpu2")
 PROGRAMS = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "scontrol")
 _SEARCH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
 
 _CONF = """\
-ClusterName=panosc-test
+ClusterName={name}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ctld_port}
 AuthType=auth/munge
@@ -57,10 +61,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=1,sched_interval=5,bf_interval=5
-GresTypes=gpu
 ReturnToService=2
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
 JobRequeue=1
 KillWait=2
 MinJobAge={min_job_age}
@@ -69,12 +70,12 @@ SlurmctldTimeout=60
 SlurmdTimeout=60
 InactiveLimit=0
 PropagateResourceLimits=NONE
-NodeName=cpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[0]} CPUs=8 RealMemory=16000
-NodeName=cpu2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8 RealMemory=16000
-NodeName=gpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=16 RealMemory=64000 \
-Gres=gpu:a100:4
-NodeName=gpu2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=16 RealMemory=64000 \
-Gres=gpu:2
+"""
+
+_PARTITIONS = """\
+GresTypes=gpu
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
 PartitionName=cpu Nodes=cpu[1-2] Default=YES MaxTime=8:00:00 State=UP
 PartitionName=gpu Nodes=gpu[1-2] MaxTime=8:00:00 State=UP
 PartitionName=small Nodes=cpu2 MaxTime=10 State=UP
@@ -84,6 +85,15 @@ _GRES = """\
 NodeName=gpu1 Name=gpu Type=a100 File={dir}/dev/a100-[0-3]
 NodeName=gpu2 Name=gpu File={dir}/dev/plain-[0-1]
 """
+
+NODES = {
+    "cpu1": "CPUs=8 RealMemory=16000",
+    "cpu2": "CPUs=8 RealMemory=16000",
+    "gpu1": "CPUs=16 RealMemory=64000 Gres=gpu:a100:4",
+    "gpu2": "CPUs=16 RealMemory=64000 Gres=gpu:2",
+}
+
+_NO_JOBS = {"idle", "resv"}
 
 
 class CannotRun(Exception):
@@ -95,17 +105,17 @@ def _which(program: str) -> str:
     if found is None:
         raise CannotRun(
             f"{program} is not installed; on Debian: "
-            "apt-get install slurmctld slurmd slurm-client munge"
+            "apt-get install slurmctld slurmd slurm-client munge slurmdbd mariadb-server"
         )
     return found
 
 
-def why_not() -> str:
+def why_not(programs: Sequence[str] = PROGRAMS) -> str:
     """Empty if a cluster can be started here, else the reason."""
     if os.geteuid() != 0:
         return "a real Slurm needs root (slurmd starts jobs as users)"
     try:
-        for program in PROGRAMS:
+        for program in programs:
             _which(program)
         socket.gethostbyname(_short_host())
     except CannotRun as error:
@@ -131,6 +141,13 @@ def _free_ports(count: int) -> list[int]:
 class Cluster:
     """One cluster in ``directory``; ``min_job_age`` is how long ended jobs stay visible (s)."""
 
+    name = "panosc-test"
+    nodes = NODES
+    devices = ("a100-0", "a100-1", "a100-2", "a100-3", "plain-0", "plain-1")
+    partitions = _PARTITIONS
+    gres = _GRES
+    programs = PROGRAMS
+
     def __init__(self, directory: str | os.PathLike[str], min_job_age: int = 300) -> None:
         self.dir = Path(directory).resolve()
         self.min_job_age = min_job_age
@@ -143,7 +160,7 @@ class Cluster:
 
     def start(self, timeout: float = 60.0) -> None:
         """Start everything and wait until every node is idle. Raises :class:`CannotRun`."""
-        reason = why_not()
+        reason = why_not(self.programs)
         if reason:
             raise CannotRun(reason)
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -151,11 +168,13 @@ class Cluster:
         self.dir.chmod(0o755)
         self._write()
         try:
-            self._start_munge(timeout)
+            self.start_munge(timeout)
+            self._before_controller(timeout)
             self.start_controller(timeout)
-            for node in NODES:
-                self._run([_which("slurmd"), "-N", node])
+            for node in self.nodes:
+                self.start_node(node)
             self._wait(self._all_idle, timeout, "not all nodes became idle")
+            self._when_idle()
         except BaseException:
             self.stop()
             raise
@@ -167,25 +186,37 @@ class Cluster:
         if not key.exists():
             key.touch(mode=0o600)
             key.write_bytes(secrets.token_bytes(128))
-        for name in ("a100-0", "a100-1", "a100-2", "a100-3", "plain-0", "plain-1"):
+        for name in self.devices:
             device = self.dir / "dev" / name
             if not device.exists():  # /dev/null by another name: never opened for its content
                 os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-        ports = _free_ports(1 + len(NODES))
-        self.conf.write_text(
-            _CONF.format(
-                dir=self.dir,
-                host=_short_host(),
-                ctld_port=ports[0],
-                ports=ports[1:],
-                min_job_age=self.min_job_age,
-            )
+        self.dbd_port, ctld_port, *ports = _free_ports(2 + len(self.nodes))
+        where = f"NodeHostname={_short_host()} NodeAddr=127.0.0.1"
+        nodes = [
+            f"NodeName={name} {where} Port={port} {rest}"
+            for (name, rest), port in zip(self.nodes.items(), ports, strict=True)
+        ]
+        conf = _CONF.format(
+            dir=self.dir,
+            name=self.name,
+            host=_short_host(),
+            ctld_port=ctld_port,
+            min_job_age=self.min_job_age,
         )
-        (self.dir / "gres.conf").write_text(_GRES.format(dir=self.dir))
+        partitions = self.partitions.format(dir=self.dir, dbd_port=self.dbd_port)
+        self.conf.write_text(conf + "\n".join(nodes) + "\n" + partitions)
+        (self.dir / "gres.conf").write_text(self.gres.format(dir=self.dir))
         # Without these, slurmd looks for an address of /etc/slurm's own plug-ins.
         (self.dir / "plugstack.conf").write_text("")
 
-    def _start_munge(self, timeout: float) -> None:
+    def _before_controller(self, timeout: float) -> None:
+        """What else slurmctld needs."""
+
+    def _when_idle(self) -> None:
+        """What can be made only when all nodes are up."""
+
+    def start_munge(self, timeout: float = 30.0) -> None:
+        """Start munged (again)."""
         at = str(self.dir / "munge")
         self._run(
             [
@@ -214,6 +245,22 @@ class Cluster:
         pid = int((self.dir / "slurmctld.pid").read_text())
         os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
 
+    def kill_controller(self) -> None:
+        """Kill slurmctld, as the out-of-memory killer would."""
+        self._end(self.dir / "slurmctld.pid", signal.SIGKILL)
+
+    def start_node(self, node: str) -> None:
+        """Start a node's slurmd (again)."""
+        self._run([_which("slurmd"), "-N", node])
+
+    def kill_node(self, node: str) -> None:
+        """Kill a node's slurmd; its jobs keep running."""
+        self._end(self.dir / f"slurmd.{node}.pid", signal.SIGKILL)
+
+    def kill_munge(self) -> None:
+        """Kill munged: no command can say who asks."""
+        self._end(self.dir / "munge.pid", signal.SIGKILL)
+
     def answers(self) -> bool:
         """Whether slurmctld answers a ping."""
         done = self._run([_which("scontrol"), "ping"], check=False)
@@ -222,7 +269,7 @@ class Cluster:
     def _all_idle(self) -> bool:
         done = self._run([_which("sinfo"), "-N", "-h", "-o", "%N %t"], check=False)
         states = dict(line.split() for line in done.stdout.splitlines())
-        return set(states) == set(NODES) and set(states.values()) == {"idle"}
+        return set(states) == set(self.nodes) and set(states.values()) <= _NO_JOBS
 
     def command(self, *argv: str) -> str:
         """Output of one client command; raises ``CalledProcessError``."""
@@ -241,7 +288,7 @@ class Cluster:
                 self.freeze_controller(False)
             with contextlib.suppress(CannotRun):
                 self.cancel_all()
-        for node in NODES:
+        for node in self.nodes:
             self._end(self.dir / f"slurmd.{node}.pid", signal.SIGTERM)
         self._end(self.dir / "slurmctld.pid", signal.SIGTERM)
         self._end(self.dir / "munge.pid", signal.SIGTERM)
@@ -262,11 +309,17 @@ class Cluster:
                 break
         pid_file.unlink(missing_ok=True)
 
-    def _run(self, argv: list[str], check: bool = True) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self,
+        argv: list[str],
+        check: bool = True,
+        stdin: int | IO[str] = subprocess.DEVNULL,
+        **variables: str,
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             argv,
-            env={"PATH": _SEARCH, **self.environment},
-            stdin=subprocess.DEVNULL,
+            env={"PATH": _SEARCH, **self.environment, **variables},
+            stdin=stdin,
             capture_output=True,
             text=True,
             timeout=60,
@@ -293,15 +346,26 @@ def _alive(pid: int) -> bool:
 
 
 def main(argv: list[str]) -> int:
-    """``start DIR`` or ``stop DIR``."""
-    if len(argv) != 2 or argv[0] not in ("start", "stop"):
-        print("usage: python -m tests.slurm.cluster start|stop DIR", file=sys.stderr)
+    """``start DIR`` or ``stop DIR``; ``start --accounting DIR`` with accounting where possible."""
+    from tests.slurm import accounting  # it builds on this module
+
+    action, *options = argv[:-1] or [""]
+    if action not in ("start", "stop") or options not in ([], ["--accounting"]):
+        usage = "usage: python -m tests.slurm.cluster start [--accounting] DIR | stop DIR"
+        print(usage, file=sys.stderr)
         return 2
-    cluster = Cluster(argv[1])
+    reason = accounting.why_not()
+    if action == "stop":
+        with_accounts = (Path(argv[-1]) / "slurmdbd.conf").exists()
+    else:
+        with_accounts = bool(options) and not reason
+    cluster = (accounting.AccountingCluster if with_accounts else Cluster)(argv[-1])
     try:
-        if argv[0] == "stop":
+        if action == "stop":
             cluster.stop()
         else:
+            if options and reason:
+                print(f"Slurm without accounts: {reason}", file=sys.stderr)
             cluster.start()
             print(f"SLURM_CONF={cluster.conf}")
     except CannotRun as error:

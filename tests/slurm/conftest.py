@@ -7,10 +7,11 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -26,7 +27,10 @@ from panosc_hub.core.identity import Person
 from panosc_hub.core.plan import Launch, SessionPlan
 from panosc_hub.core.profiles import Environment, Profile, Wish, resolve
 from panosc_hub.core.selection import Selection
-from tests.slurm.cluster import Cluster, why_not
+from tests.slurm import accounting as accounting_module
+from tests.slurm import cluster as cluster_module
+from tests.slurm.accounting import AccountingCluster
+from tests.slurm.cluster import Cluster
 
 TOKEN = "token-of-the-session-0123456789abcdef"
 SERVER = """
@@ -45,31 +49,60 @@ http.server.HTTPServer((where.hostname, where.port), Page).serve_forever()
 """A notebook server that shows its environment."""
 
 
-@pytest.fixture(scope="session")
-def slurm() -> Iterator[Cluster]:
+C = TypeVar("C", bound=Cluster)
+
+
+@contextmanager
+def started(kind: type[C], reason: str) -> Iterator[C]:
     """A running cluster; left out, with the reason, where there can be none."""
-    if reason := why_not():
+    if reason:
         pytest.skip(reason)
     # Not pytest's own directory: jobs of other accounts must be able to enter it.
-    with (
-        tempfile.TemporaryDirectory(prefix="panosc-slurm-") as folder,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        cluster = Cluster(folder)
+    with tempfile.TemporaryDirectory(prefix="panosc-slurm-") as folder:
+        cluster = kind(folder)
         cluster.start()
-        patch.setenv("SLURM_CONF", str(cluster.conf))
         try:
             yield cluster
         finally:
             cluster.stop()
 
 
+@contextmanager
+def free(cluster: C) -> Iterator[C]:
+    """The cluster that all commands find, without jobs of other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(cluster.conf))
+        cluster.cancel_all()
+        yield cluster
+        cluster.cancel_all()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Cluster]:
+    """One plain cluster for all tests."""
+    with started(Cluster, cluster_module.why_not()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def slurm_with_accounts() -> Iterator[AccountingCluster]:
+    """One cluster with slurmdbd for all tests that need it."""
+    with started(AccountingCluster, accounting_module.why_not()) as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def cluster(slurm: Cluster) -> Iterator[Cluster]:
-    """The cluster, without jobs of other tests."""
-    slurm.cancel_all()
-    yield slurm
-    slurm.cancel_all()
+    """The plain cluster, without jobs of other tests."""
+    with free(slurm) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def accounting(slurm_with_accounts: AccountingCluster) -> Iterator[AccountingCluster]:
+    """The cluster with accounts, QOS and reservations, without jobs of other tests."""
+    with free(slurm_with_accounts) as cluster:
+        yield cluster
 
 
 @dataclass
@@ -147,8 +180,8 @@ class Bench:
         )
 
 
-@pytest_asyncio.fixture
-async def bench(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Bench]:
+@asynccontextmanager
+async def hub_api(tmp_path: Path) -> AsyncIterator[Bench]:
     """A Hub's API on 127.0.0.1 and quick looks, so that tests do not wait for intervals."""
     config = Config()
     config.SlurmBackend.home_template = str(tmp_path / "home" / "{username}")
@@ -177,10 +210,26 @@ async def bench(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Bench]:
     )
     server.add_socket(listener)
     bench.api_url = f"http://127.0.0.1:{port}"
-    yield bench
-    server.stop()
-    await server.close_all_connections()
-    await watchers(config).close()
+    try:
+        yield bench
+    finally:
+        server.stop()
+        await server.close_all_connections()
+        await watchers(config).close()
+
+
+@pytest_asyncio.fixture
+async def bench(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Bench]:
+    """Backends on the plain cluster."""
+    async with hub_api(tmp_path) as bench:
+        yield bench
+
+
+@pytest_asyncio.fixture
+async def accounting_bench(accounting: AccountingCluster, tmp_path: Path) -> AsyncIterator[Bench]:
+    """Backends on the cluster with accounts; jobs are root's, which has every account."""
+    async with hub_api(tmp_path) as bench:
+        yield bench
 
 
 @pytest.fixture
