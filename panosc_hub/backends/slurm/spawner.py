@@ -91,7 +91,10 @@ class SlurmBackend(SlurmStart):
             return 0
         try:
             jobs = self.shared.jobs
-            jobs.watch(self.job_name, self.job_id, starting=self._starting, place=self._place)
+            who, place = self.user.name, self._place
+            jobs.watch(
+                self.job_name, self.job_id, account=who, starting=self._starting, place=place
+            )
             self.job_id = self.job_id or jobs.found_id(self.job_name)
             seen = jobs.see(self.job_name)
             if self._host and seen.state is JobState.RUNNING and seen.host not in ("", self._host):
@@ -114,7 +117,7 @@ class SlurmBackend(SlurmStart):
         jobs = self.shared.jobs
         if not await self._cancel() or now:
             return
-        jobs.watch(self.job_name, self.job_id, starting=True)
+        jobs.watch(self.job_name, self.job_id, account=self.user.name, starting=True)
         deadline = time.monotonic() + self.stop_timeout
         while (left := deadline - time.monotonic()) > 0:
             seen = jobs.see(self.job_name)

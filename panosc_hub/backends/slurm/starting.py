@@ -19,7 +19,7 @@ from ...errors import BackendError, BackendUnavailable, PanoscError
 from ..base import Backend
 from . import words
 from .job import SlurmJob
-from .parse import parse_exit
+from .pending import Place
 
 NOWHERE = "http://127.0.0.1:1"
 """For a session that has no server. Not the address in JupyterHub's database: that is a guess
@@ -66,13 +66,13 @@ class SlurmStart(SlurmJob, Backend):
     async def _arrive(self, deadline: float, limit: float) -> str:
         """Wait for node and port; the server's URL. Raises :class:`BackendError` if it fails."""
         jobs = self.shared.jobs
-        jobs.watch(self.job_name, self.job_id, starting=True)
+        jobs.watch(self.job_name, self.job_id, account=self.user.name, starting=True)
         node, port = await self._ready(deadline, limit)
         scheme = "https" if self.internal_ssl else "http"
         url = f"{scheme}://{await self._at(node)}:{port}"
         self.job_id = self.job_id or jobs.found_id(self.job_name)
         self._host, self._url, self._starting = node, url, False
-        jobs.watch(self.job_name, self.job_id, place=self._place)
+        jobs.watch(self.job_name, self.job_id, account=self.user.name, place=self._place)
         self.save_state()
         self.tell(f"The session runs on {node}", 90)
         return url
@@ -83,7 +83,7 @@ class SlurmStart(SlurmJob, Backend):
         while True:
             seen = jobs.see(self.job_name)
             if seen.state is JobState.GONE:
-                raise BackendError(await self._death(seen), reason="job_ended")
+                raise BackendError(self._death(seen), reason="job_ended")
             if self._stopping:
                 raise BackendError("The start was cancelled.", reason="cancelled")
             if self._chosen_port and seen.state is JobState.RUNNING and seen.host:
@@ -117,8 +117,11 @@ class SlurmStart(SlurmJob, Backend):
 
     def _waiting(self, seen: Sighting) -> str:
         shared = self.shared
-        place = shared.pending.place(self.job_id, private=shared.jobs.private)
-        standing = words.standing(place.ahead, place.starts, time.time()) if place else ""
+        # Where jobs are hidden from the Hub, the estimate comes with the job's own row.
+        place = shared.pending.place(self.job_id, private=shared.jobs.private) or Place(
+            None, shared.jobs.expected(self.job_name)
+        )
+        standing = words.standing(place.ahead, place.starts, time.time())
         return f"{seen.words.removesuffix('.')}; {standing}." if standing else seen.words
 
     def _too_late(self, seen: Sighting, limit: float) -> str:
@@ -133,15 +136,8 @@ class SlurmStart(SlurmJob, Backend):
             )
         return text + seen.words + " Try again later, or choose another profile."
 
-    async def _death(self, seen: Sighting) -> str:
-        code = None
-        try:
-            if self.job_id:  # without one, scontrol would show all jobs
-                client = self.shared.client
-                code = parse_exit(await client.query("scontrol", "-o", "show", "job", self.job_id))
-        except BackendUnavailable as error:
-            self.log.info("No exit status of job %s: %s", self.job_id, error)
-        self.ended = words.ended(seen.reason, code) if seen.reason.isupper() else seen.words
+    def _death(self, seen: Sighting) -> str:
+        self.ended = seen.words
         return (
             f"{self.ended} That was before the notebook server was ready; "
             f"its log is {self._log_path}."

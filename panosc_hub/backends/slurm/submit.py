@@ -44,7 +44,7 @@ async def _look_for(shared: Watchers, name: str, username: str) -> JobRow | None
     deadline = time.monotonic() + LOOK_FOR
     while True:
         try:
-            row = await shared.jobs.find(name)
+            row = await shared.jobs.find(name, username)
         except (BackendUnavailable, Garbled):
             row = None
         if row is not None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from traitlets import Float, Integer
@@ -20,17 +19,15 @@ from traitlets.config import LoggingConfigurable
 from ...core.jobstate import Sighting
 from ...errors import BackendError, BackendUnavailable
 from . import words
-from .client import SlurmClient, own_account
-from .ledger import Owed, Watched
-from .parse import (
-    NAMED_FORMAT,
-    QUEUE_FORMAT,
-    Garbled,
-    JobRow,
-    parse_config,
-    parse_named,
-    parse_queue,
-)
+from .client import SlurmClient
+from .evidence import Evidence
+from .facts import FactFinder
+from .ledger import Ending, Owed, Question, Watched
+from .parse import Garbled, JobRow
+from .reader import Look, QueueReader
+
+_TOLD_TOO_LITTLE = ("CANCELLED", "FAILED")
+"""Ends of which Slurm's records know more than the queue: by whom, with which exit status."""
 
 
 class SlurmWatcher(LoggingConfigurable):
@@ -68,12 +65,22 @@ class SlurmWatcher(LoggingConfigurable):
         """,
     )
     list_limit = Integer(
-        50,
+        200,
         min=0,
         config=True,
         help="""
-        Up to so many jobs are asked for by id, which keeps the answer short; above it the
-        whole queue is read, which is cheaper for Slurm than a long list.
+        At most so many jobs are asked for by id, above it the whole queue is read. Below, the
+        Hub takes what has cost less time so far, and measures the other way now and then.
+        """,
+    )
+    people_per_look = Integer(
+        20,
+        min=2,
+        config=True,
+        help="""
+        Only where Slurm's PrivateData hides the users' jobs from the Hub's account: for so many
+        people one look asks, with one squeue each as that person. With more people than this
+        their ends are noticed some looks later; those who wait for something come first.
         """,
     )
 
@@ -89,12 +96,12 @@ class SlurmWatcher(LoggingConfigurable):
         self.trouble = ""
         """Why the last look failed; empty when it did not."""
 
-        self.settings: dict[str, str] = {}
-        self._looks = 0
+        self.facts = FactFinder(client, parent=self)
+        self.reader = QueueReader(client, self.facts, self.list_limit, self.people_per_look)
+        self.evidence = Evidence(self.facts, parent=self)
         self._failures = 0
         self._warned = -1e9
         self._took = 0.0
-        self._sees_others = False
         self._task: asyncio.Task[None] | None = None
         self._looking: asyncio.Future[None] | None = None
         self._again = asyncio.Event()
@@ -103,10 +110,17 @@ class SlurmWatcher(LoggingConfigurable):
     # What servers call. Names are keys, for they exist before ids do.
 
     def watch(
-        self, name: str, job_id: str = "", *, starting: bool = False, place: str = ""
+        self,
+        name: str,
+        job_id: str = "",
+        *,
+        account: str = "",
+        starting: bool = False,
+        place: str = "",
     ) -> None:
-        """Look after a job from now on. Needs a running event loop."""
+        """Look after a job of the user ``account`` from now on. Needs a running event loop."""
         job = self.jobs.setdefault(name, Watched(name))
+        job.account = account or job.account
         if job_id and not job.job_id:
             job.job_id, job.misses, job.sighting = job_id, 0, words.UNSEEN
         if starting and not job.starting:
@@ -135,11 +149,15 @@ class SlurmWatcher(LoggingConfigurable):
         job = self.jobs.get(name)
         return job.ends if job else None
 
+    def expected(self, name: str) -> float | None:
+        """When Slurm expects to start the job, while it waits; seconds since the epoch."""
+        job = self.jobs.get(name)
+        return job.starts if job else None
+
     @property
     def private(self) -> bool:
-        """Whether Slurm may hide other people's jobs from the Hub's account."""
-        hidden = "jobs" in self.settings.get("PrivateData", "").lower()
-        return hidden and os.geteuid() != 0
+        """Whether Slurm hides other people's jobs from the Hub's account."""
+        return self.facts.others_hidden
 
     def found_id(self, name: str) -> str:
         """The id of a job that was known only by its name, once a look has found it."""
@@ -208,12 +226,10 @@ class SlurmWatcher(LoggingConfigurable):
 
     async def _look(self) -> None:
         began = time.monotonic()
-        asked = {job.name: job.job_id for job in self._living()}
+        questions = [job.question for job in self._living()]
         try:
-            if not self.settings:
-                self.settings = parse_config(await self.client.query("scontrol", "show", "config"))
-            rows = await self._rows_by_id({i for i in asked.values() if i})
-            named = await self._rows_by_name([name for name, i in asked.items() if not i])
+            look = await self.reader.look(questions)
+            endings = await self._endings(questions, look)
         except (BackendUnavailable, Garbled) as error:
             self._failed(error)
         except Exception as error:  # A mistake of ours must not end the watch
@@ -223,50 +239,40 @@ class SlurmWatcher(LoggingConfigurable):
             self._failures, self.trouble = 0, ""
             self.looked = time.time()
             self._took = time.monotonic() - began
-            for name, job_id in asked.items():
-                if name in self.jobs and self.jobs[name].job_id == job_id:
-                    self._note(self.jobs[name], rows.get(job_id) if job_id else named.get(name))
+            for asked in questions:
+                self._note(asked, look, endings.get(asked.job_id))
+            if look.refused:
+                self._warn(f"Some people's jobs cannot be asked for: {look.refused}")
         await self._pay()
 
-    async def _rows_by_id(self, ids: set[str]) -> dict[str, JobRow]:
-        if not ids:
-            return {}
-        arguments = ["--states=all", f"--format={QUEUE_FORMAT}"]
-        if len(ids) <= self.list_limit:
-            # One id alone makes squeue fail when the job is gone; a list just leaves it out.
-            arguments.append(f"--jobs={','.join([*sorted(ids), min(ids)])}")
-        return parse_queue(await self.client.query("squeue", *arguments))
+    async def _endings(self, questions: list[Question], look: Look) -> dict[str, Ending]:
+        absent = look.asked - look.rows.keys()
+        missing = [q for q in questions if q.job_id and q.name in absent]
+        failed = [
+            q
+            for q in questions
+            if (row := look.rows.get(q.name)) is not None and row.state in _TOLD_TOO_LITTLE
+        ]
+        return await self.evidence.endings(missing, failed)
 
-    async def _rows_by_name(self, names: Collection[str]) -> dict[str, JobRow]:
-        if not names:
-            return {}
-        arguments = ["--states=all", f"--format={NAMED_FORMAT}", f"--name={','.join(names)}"]
-        return parse_named(await self.client.query("squeue", *arguments))
+    def _note(self, asked: Question, look: Look, ending: Ending | None) -> None:
+        job = self.jobs.get(asked.name)
+        if job is None or job.job_id != asked.job_id:
+            return  # forgotten, or its id came meanwhile
+        row = look.rows.get(asked.name)
+        if row is not None:
+            job.listed(row, ending)
+        elif asked.name in look.asked:
+            job.unlisted(self.unlisted_grace, ending)
 
-    async def find(self, name: str) -> JobRow | None:
+    async def find(self, name: str, account: str = "") -> JobRow | None:
         """The job of that name, the newest if there were two, or None if Slurm lists none.
 
         Raises :class:`BackendUnavailable` or :class:`Garbled` if Slurm cannot tell.
         """
-        return (await self._rows_by_name([name])).get(name)
-
-    def _note(self, job: Watched, row: JobRow | None) -> None:
-        if row is not None:
-            self._sees_others |= row.user != own_account()
-            job.listed(row)
-        elif self._absence_counts():
-            job.unlisted(self.unlisted_grace)
-
-    def _absence_counts(self) -> bool:
-        """Whether squeue shows other accounts' jobs to us; if not, absence proves nothing."""
-        if not self.private or not self.client.run_as or self._sees_others:
-            return True
-        self._warn(
-            "Slurm's PrivateData hides the users' jobs from the Hub's account, so the end of a "
-            "job cannot be seen: make that account a Slurm operator "
-            "(sacctmgr modify user NAME set AdminLevel=Operator)"
-        )
-        return False
+        await self.facts.renew()
+        as_owner = account if self.facts.ours_hidden else ""
+        return (await self.reader.by_name([name], as_owner)).get(name)
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1

@@ -32,7 +32,7 @@ _WAITING = {
 
 _ENDED = {
     "BOOT_FAIL": "the node could not be booted",
-    "CANCELLED": "the job was cancelled on the cluster, by you or an administrator",
+    "CANCELLED": "the job was cancelled on the cluster",
     "COMPLETED": "the notebook server ended by itself",
     "DEADLINE": "the job's deadline passed",
     "FAILED": "the job failed",
@@ -104,12 +104,22 @@ def standing(ahead: int | None, starts: float | None, now: float) -> str:
     return ", ".join(parts)
 
 
-def ended(state: str, exit_code: tuple[int, int] | None = None) -> str:
-    """Why a job ended: a sentence, with what to do where that is clear."""
+def ended(
+    state: str, exit_code: tuple[int, int] | None = None, by_owner: bool | None = None
+) -> str:
+    """Why a job ended: a sentence, with what to do where that is clear.
+
+    ``by_owner``: whether the job's own account cancelled it; None if that is not known.
+    """
     text = f"The session ended: {_ENDED.get(state, f'SLURM says {state}')}"
     if exit_code and state == "FAILED":
         status, number = exit_code
         text += f" (signal {number})" if number else f" (exit status {status})"
+        if number == 9 or status == 137:
+            text += ", perhaps because it used more memory than it asked for"
+    if state == "CANCELLED":
+        who = "with your account" if by_owner else "by an administrator"
+        text += f", {'by you or an administrator' if by_owner is None else who}"
     return text + "." + _ADVICE.get(state, "")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from traitlets.config import Config
 
-from panosc_hub.backends.slurm import ledger, watcher
+from panosc_hub.backends.slurm import evidence, facts, ledger, reader, watcher
 from panosc_hub.backends.slurm.client import SlurmClient
 from panosc_hub.backends.slurm.watcher import SlurmWatcher
 from panosc_hub.core.jobstate import JobState, poll_status
@@ -44,7 +44,7 @@ class Cluster(SlurmClient):
         self.away = False
         self.commands: list[tuple[float, str]] = []
 
-    async def query(self, command: str, *arguments: str) -> str:
+    async def query(self, command: str, *arguments: str, username: str = "") -> str:
         await asyncio.sleep(0)
         self.commands.append((self.clock.now, command))
         if self.away:
@@ -60,8 +60,8 @@ class Cluster(SlurmClient):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     fake = SimpleNamespace(monotonic=clock.monotonic, time=clock.time)
-    monkeypatch.setattr(watcher, "time", fake)
-    monkeypatch.setattr(ledger, "time", fake)
+    for module in (watcher, ledger, facts, reader, evidence):
+        monkeypatch.setattr(module, "time", fake)
     return clock
 
 

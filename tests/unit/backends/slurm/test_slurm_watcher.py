@@ -6,64 +6,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
-from traitlets.config import Config
 
+from panosc_hub.backends.slurm import reader
 from panosc_hub.backends.slurm import watcher as module
 from panosc_hub.backends.slurm.client import SlurmClient
 from panosc_hub.backends.slurm.watcher import SlurmWatcher
 from panosc_hub.core.jobstate import JobState
-from panosc_hub.errors import BackendError, BackendUnavailable
-
-HEADER = "JOBID|STATE|EXEC_HOST|USER|START_TIME|TIME_LEFT|REASON|.\n"
-NOTHING = HEADER
-AWAY = BackendUnavailable("SLURM does not answer.")
-
-
-def listed(state: str, job: str = "7", user: str = "paula", reason: str = "None") -> str:
-    return HEADER + f"{job}|{state}|cn1|{user}|N/A|1:00|{reason}|.\n"
-
-
-def named(answer: str, name: str) -> str:
-    """The same answer with the column that squeue was asked for."""
-    lines = [line.removesuffix(".") for line in answer.splitlines()]
-    return "".join(f"{line}{'NAME' if i == 0 else name}|.\n" for i, line in enumerate(lines))
-
-
-class Scripted(SlurmClient):
-    """Answers squeue from a list, the last one for ever, and counts."""
-
-    def __init__(self, *answers: str | Exception) -> None:
-        super().__init__()
-        self.answers = list(answers)
-        self.asked: list[tuple[str, ...]] = []
-        self.cancelled: list[str] = []
-        self.cancels: list[Exception | None] = []
-        self.private = "none"
-
-    async def query(self, command: str, *arguments: str) -> str:
-        await asyncio.sleep(0)
-        if command == "scontrol":
-            return f"PrivateData = {self.private}\nSLURM_VERSION = 22.05.8\n"
-        self.asked.append(arguments)
-        names = [a.removeprefix("--name=") for a in arguments if a.startswith("--name=")]
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return named(answer, names[0]) if names else answer
-
-    async def cancel(self, name: str, job_id: str, username: str) -> None:
-        error = self.cancels.pop(0) if self.cancels else None
-        if error:
-            raise error
-        self.cancelled.append(name)
-
-
-def make(*answers: str | Exception, **settings: float) -> tuple[SlurmWatcher, Scripted]:
-    client = Scripted(*answers)
-    config = Config({"SlurmWatcher": settings})
-    return SlurmWatcher(client, config=config), client
+from panosc_hub.errors import BackendError
+from tests.scripted_slurm import AWAY, HEADER, NOTHING, listed, make
 
 
 async def looks(watcher: SlurmWatcher, count: int, job_id: str = "7") -> list[JobState]:
@@ -119,14 +72,15 @@ async def test_one_look_finds_all_jobs_that_have_no_id_yet() -> None:
     rows = {"a": "11", "b": "12", "c": "13"}
     client.answers = [HEADER]
 
-    async def query(command: str, *arguments: str) -> str:
+    async def query(command: str, *arguments: str, username: str = "") -> str:
+        if command == "scontrol":
+            return "SLURM_VERSION = 22.05.8\n"
         client.asked.append(arguments)
         header = HEADER.replace("REASON|.", "REASON|NAME|.")
         row = listed("PENDING").removeprefix(HEADER).strip().removesuffix(".")
         found = (row.replace("7|", f"{job}|", 1) + f"{name}|.\n" for name, job in rows.items())
         return header + "".join(found)
 
-    watcher.settings = {"PrivateData": "none"}
     client.query = query  # type: ignore[method-assign]
     for name in ("a", "b", "c"):
         watcher.jobs[name] = module.Watched(name)
@@ -134,19 +88,6 @@ async def test_one_look_finds_all_jobs_that_have_no_id_yet() -> None:
     assert {name: watcher.found_id(name) for name in rows} == rows
     assert len(client.asked) == 1
     assert "--name=a,b,c" in client.asked[0]
-
-
-async def test_absence_is_no_evidence_where_jobs_are_hidden(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(module.os, "geteuid", lambda: 1000)
-    watcher, client = make(NOTHING)
-    watcher.log = logging.getLogger("test")
-    client.private, client.run_as = "jobs,usage", ["sudo"]
-    assert await looks(watcher, 3) == [UNKNOWN] * 3
-    assert "AdminLevel=Operator" in caplog.text
-    client.answers = [listed("RUNNING", user="somebody"), NOTHING]
-    assert await looks(watcher, 3) == [RUNNING, UNKNOWN, GONE]
 
 
 async def test_a_single_id_is_asked_for_as_a_list_and_many_as_the_whole_queue() -> None:
@@ -158,6 +99,35 @@ async def test_a_single_id_is_asked_for_as_a_list_and_many_as_the_whole_queue() 
         watcher.jobs[f"n{number}"] = module.Watched(f"n{number}", str(number))
     await watcher.look()
     assert not [a for a in client.asked[1] if a.startswith("--jobs")]
+
+
+async def test_the_way_that_took_less_time_is_taken_and_the_other_checked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watcher, client = make(listed("RUNNING"))
+    watcher.jobs["n"] = module.Watched("n", "7")
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(reader, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    takes = {True: 0.01, False: 0.05}
+    answer = client.query
+
+    def by_id(arguments: tuple[str, ...]) -> bool:
+        return any(part.startswith("--jobs") for part in arguments)
+
+    async def query(command: str, *arguments: str, username: str = "") -> str:
+        if command == "squeue":
+            clock.now += takes[by_id(arguments)]
+        return await answer(command, *arguments)
+
+    client.query = query  # type: ignore[method-assign]
+    for _ in range(50):
+        await watcher.look()
+    assert 45 <= sum(map(by_id, client.asked)) < 50
+    client.asked.clear()
+    takes.update({True: 0.2, False: 0.01})
+    for _ in range(50):
+        await watcher.look()
+    assert sum(map(by_id, client.asked)) <= 10
 
 
 async def test_one_look_serves_a_thousand_jobs_and_all_who_wait() -> None:
