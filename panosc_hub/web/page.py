@@ -11,18 +11,16 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader
 
 from ..core.identity import Person
 from ..core.selection import prefill
 from ..errors import PanoscError
-from ..paths import static_path, template_path
+from ..paths import static_path
 from . import instead, view, words
 from .offers import RESOURCES, offers
+from .render import form_template
 from .sessions import SessionView, age_of, server_path, sessions, stop_path
 
 PATIENCE = 1.5
@@ -31,22 +29,6 @@ PATIENCE = 1.5
 CATALOGUE_DOWN = "The catalogue does not answer; you can start without data."
 
 _log = logging.getLogger(__name__)
-
-
-@cache
-def environment() -> Environment:
-    """Our own Jinja environment: compiled once, and everything is escaped."""
-    made = Environment(
-        loader=FileSystemLoader(template_path()),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    # Jinja sorts the keys of all JSON by default; ours come in one order anyway, and with fifty
-    # profiles the sorting is a twelfth of the page.
-    made.policies["json.dumps_kwargs"] = {}
-    return made
 
 
 def asked_of(spawner: Any) -> view.Asked:
@@ -128,10 +110,8 @@ async def options_form(spawner: Any) -> str:
         notice=notice,
         links={"hub": hub, "api": f"{hub}api/panosc/", "own": viewer == owner},
     )
-    return (
-        environment()
-        .get_template("spawn_form.html")
-        .render(page=page, words=words, hub=hub, resources=RESOURCES, picture=_picture_url(hub))
+    return form_template(spawner).render(
+        page=page, words=words, hub=hub, resources=RESOURCES, picture=_picture_url(hub)
     )
 
 

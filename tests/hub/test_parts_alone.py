@@ -118,3 +118,27 @@ async def test_a_removed_backend_never_drops_a_server(
     async with hub.api() as api:
         await api.delete("/users/paula/server")
     await hub.until("paula", ready=False)
+
+
+async def test_a_page_of_the_facility_comes_before_ours_also_the_form(
+    make_hub: Callable[..., HubProcess], facility: Path
+) -> None:
+    pages = facility / "pages"
+    pages.mkdir()
+    (pages / "home.html").write_text(
+        '{% extends "templates/page.html" %}{% block main %}Our own home{% endblock %}'
+    )
+    (pages / "spawn_form.html").write_text(
+        '{% extends "panosc/spawn_form.html" %}{% block before %}Maintenance{% endblock %}'
+    )
+    hub = make_hub(f"c.JupyterHub.template_paths.insert(0, {str(pages)!r})\n")
+    await hub.start()
+    async with hub.browser("paula") as paula:
+        assert "Our own home" in (await paula.client.get("/hub/home")).text
+        form = (await paula.client.get("/hub/spawn")).text
+        assert "Maintenance" in form
+        assert 'name="profile"' in form
+        # A refused form is shown by the same template.
+        refused = await paula.form("/hub/spawn", {"profile": "nowhere"})
+        assert refused.status_code == 400
+        assert "Maintenance" in refused.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,6 +57,27 @@ async def test_without_javascript_a_link_is_posted_as_it_was_filled_in() -> None
     link = {"proposal": "HG-123", "dataset": "20.500.12345/agbh-2", "template": "azimuthal"}
     soup = await render(Stage().link(**link, profile="a100"))
     assert parse_form(submitted(soup)) == Selection(profile="a100", **link)
+
+
+async def test_a_facility_replaces_a_part_of_the_form_by_its_own_template(tmp_path: Path) -> None:
+    (tmp_path / "spawn_form.html").write_text(
+        '{% extends "panosc/spawn_form.html" %}'
+        "{% block before %}<p id='house'>{{ page.site.facility.title }} {{ '<b>' }}</p>"
+        "{% endblock %}"
+        "{% block data %}<p id='no-data'></p>{% endblock %}"
+    )
+    stage = Stage()
+    stage.user = SimpleNamespace(name="amember", settings={"template_path": [str(tmp_path)]})
+    soup = await render(stage)
+    house = soup.find(id="house")
+    assert house is not None
+    assert house.get_text() == "Demo facility <b>"
+    assert soup.find(id="no-data")
+    assert not soup.select('[name="proposal"]')
+    assert soup.select('[name="template"]')
+    assert data(soup)["profiles"]
+    # Another Hub of the same process, and the next test, have their own pages.
+    assert (await render(Stage())).select('[name="proposal"]')
 
 
 async def test_the_form_has_no_field_that_the_parser_does_not_know() -> None:
