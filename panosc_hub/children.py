@@ -8,9 +8,12 @@ from typing import Any
 from traitlets.utils.importstring import import_item
 
 from .backends.base import Availability, Backend
-from .core.profiles import Profile
+from .core.choices import Menu
+from .core.identity import Person
+from .core.policy import Moment
+from .core.profiles import Limits, Profile, tighten
 from .core.site import Site
-from .errors import BackendError
+from .errors import BackendError, PanoscError
 
 
 class Children:
@@ -35,14 +38,19 @@ class Children:
         target = self._backends().get(name)
         return import_item(target) if isinstance(target, str) else target
 
+    @property
+    def config(self) -> Any:
+        """The configuration that all backends are asked with."""
+        return self._kwargs.get("config")
+
     def present(self, profile: Profile) -> bool:
         """Whether the profile's backend is configured and there on this machine."""
         backend = self.backend(profile.backend)
-        return backend is not None and backend.present(self._kwargs.get("config"))
+        return backend is not None and backend.present(self.config)
 
     def availability(self, site: Site) -> dict[str, Availability]:
         """A snapshot per profile id; profiles of absent backends are missing from it."""
-        config = self._kwargs.get("config")
+        config = self.config
         found: dict[str, Availability] = {}
         for name in {p.backend for p in site.profiles}:
             backend = self.backend(name)
@@ -50,6 +58,37 @@ class Children:
                 mine = {p.id: p for p in site.profiles if p.backend == name}
                 found |= backend.availability(mine, config)
         return found
+
+    def moment(self, site: Site) -> Moment:
+        """What the backends say now; each is asked once for all its profiles, when it matters."""
+        config = self.config
+        known: dict[str, Mapping[str, Profile | str]] = {}
+
+        def offered(profile: Profile) -> Profile | str:
+            if profile.backend not in known:
+                mine = {p.id: p for p in site.profiles if p.backend == profile.backend}
+                known[profile.backend] = self._offered(profile.backend, mine, config)
+            return known[profile.backend].get(profile.id, profile)
+
+        def menus(profile: Profile, person: Person) -> tuple[Menu, ...]:
+            backend = self.backend(profile.backend)
+            return backend.menus(profile, person, config) if backend else ()
+
+        return Moment(self.present, offered, menus)
+
+    def _offered(
+        self, name: str, profiles: Mapping[str, Profile], config: Any
+    ) -> Mapping[str, Profile | str]:
+        backend = self.backend(name)
+        try:
+            told = backend.offered(profiles, config) if backend else profiles
+        except PanoscError as error:
+            return dict.fromkeys(profiles, error.sentence)
+        # What no backend told a limit of must not reach a page or a job without one.
+        return {
+            key: tighten(p, Limits()) if isinstance(p, Profile) and p.open_ranges else p
+            for key, p in told.items()
+        }
 
     def spare(self, name: str) -> Any:
         """A child that holds no server, for questions. Raises ``BackendError``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +13,7 @@ from .catalogue.base import Catalogue, NoCatalogue
 from .catalogue.static import StaticCatalogue
 from .core.identity import Person
 from .core.plan import Launch, SessionPlan, plan_session
+from .core.policy import PATH, Moment, wrong_answers
 from .core.profiles import Environment, Profile, Resources, resolve
 from .core.proposals import Dataset, Proposal
 from .core.selection import Selection
@@ -32,6 +33,9 @@ from .site import Mistake, Watched, load_site
 
 CATALOGUE_TIMEOUT = 20.0
 """Seconds that authorising at a spawn may take. Longer is reported as an outage."""
+
+
+ANY = Moment()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +123,12 @@ class FacilityService:
         selection: Selection,
         person: Person,
         default: str | None = None,
-        present: Callable[[Profile], bool] = lambda profile: True,
+        moment: Moment = ANY,
     ) -> Choice:
         """Apply policy to ``selection``; ``default`` is the profile used when none is named.
 
-        ``present`` tells whether a profile's backend is there now; it only decides which profile
-        is the default, for one that was named is refused with a reason of its own.
+        ``moment`` is what the backends say now: a profile whose backend is away is refused, and
+        amounts and answers to menus are held against what is offered at this moment.
 
         Raises a ``Refusal`` (``InvalidSelection``, ``NotAllowed``, ``NotFound``) whose sentence
         says what to do. Does not look at the catalogue: that is done, fresh, by the hook.
@@ -133,8 +137,9 @@ class FacilityService:
         if selection.profile:
             profile = self._named_profile(selection.profile, person)
         else:
-            profile = self._default_profile(default, person, present)
-        resources, problems = resolve(profile, selection.wish)
+            profile = self._default_profile(default, person, moment)
+        offered = _offered(profile, moment)
+        resources, problems = resolve(offered, selection.wish)
         environments = site.environments_of(profile)
         if not environments:
             raise NotFound(f"{profile.title} offers no environment; tell your administrators.")
@@ -144,10 +149,12 @@ class FacilityService:
             if match:
                 environment = match[0]
             else:
-                offered = ", ".join(e.id for e in environments)
+                there = ", ".join(e.id for e in environments)
                 problems.append(
-                    Problem("environment", f"is not offered on {profile.title}; there is {offered}")
+                    Problem("environment", f"is not offered on {profile.title}; there is {there}")
                 )
+        menus = moment.all_menus(offered, person)
+        problems += wrong_answers(selection, profile, environment, menus, person)
         template = None
         if selection.template is not None:
             template = next((t for t in self.templates() if t.id == selection.template), None)
@@ -155,6 +162,8 @@ class FacilityService:
                 problems.append(Problem("template", "is not published here any more"))
         if problems:
             raise InvalidSelection(problems)
+        if path := selection.chosen(PATH):
+            environment = environment.at(path)
         complete = selection if selection.profile else _with_profile(selection, profile.id)
         return Choice(complete, profile, resources, environment, template)
 
@@ -166,10 +175,10 @@ class FacilityService:
             raise NotAllowed(f"{profile.title}: {profile.allow.otherwise}.")
         return profile
 
-    def _default_profile(
-        self, remembered: str | None, person: Person, present: Callable[[Profile], bool]
-    ) -> Profile:
-        open_to = [p for p in self.site.profiles if p.allow.permits(person) and present(p)]
+    def _default_profile(self, remembered: str | None, person: Person, moment: Moment) -> Profile:
+        open_to = [p for p in self.site.profiles if p.allow.permits(person) and moment.present(p)]
+        # The first of which there is anything now; if there is none, the refusal says why.
+        open_to.sort(key=lambda p: isinstance(moment.offered(p), str))
         if not open_to:
             raise NotAllowed("No profile is open to you at the moment. Ask your local contact.")
         return next((p for p in open_to if p.id == remembered), open_to[0])
@@ -228,6 +237,19 @@ class FacilityService:
             selection=choice.selection,
             person=person,
         )
+
+
+def _offered(profile: Profile, moment: Moment) -> Profile:
+    if not moment.present(profile):
+        raise InvalidSelection(
+            [Problem("profile", f"{profile.title} is not available at the moment")]
+        )
+    offered = moment.offered(profile)
+    if isinstance(offered, str):
+        raise InvalidSelection(
+            [Problem("profile", f"{profile.title} cannot be used now: {offered}")]
+        )
+    return offered
 
 
 def _with_profile(selection: Selection, profile: str) -> Selection:

@@ -168,15 +168,16 @@ def load_site(path: str | Path, variables: Mapping[str, str] | None = None) -> S
         raise SiteMistakes([Mistake(str(path), 1, "", "must be a mapping with facility, profiles")])
     body = plain(document)
     own = body.get("variables")
-    merged = {**(own if isinstance(own, dict) else {}), **(variables or {})}
-    body["variables"] = {
-        name: str((file.parent / value).resolve())
-        if isinstance(value, str) and value.startswith(("./", "../"))
-        else value
-        for name, value in merged.items()
-    }
-    if isinstance(body.get("environments"), list):
-        body["environments"] = expand(body["environments"], body["variables"])
+    own = {} if own is None else own
+    if isinstance(own, dict):  # else it is a mistake, which the model finds
+        body["variables"] = {
+            name: str((file.parent / value).resolve())
+            if isinstance(value, str) and value.startswith(("./", "../"))
+            else value
+            for name, value in {**own, **(variables or {})}.items()
+        }
+        if isinstance(body.get("environments"), list):
+            body["environments"] = expand(body["environments"], body["variables"])
     try:
         return Site.model_validate(body)
     except ValidationError as error:

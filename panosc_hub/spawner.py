@@ -23,6 +23,7 @@ from .compat import refused, refused_in_spawn
 from .core import selection as door
 from .core.identity import Person
 from .core.plan import SessionPlan, describe, summary
+from .core.policy import Moment
 from .core.selection import Selection
 from .core.state import load_state
 from .delegation import Delegates, pull, push
@@ -114,6 +115,10 @@ class PanoscSpawner(Delegates, Spawner):
         """A snapshot per profile id; profiles of absent backends are missing from it."""
         return self._children.availability(self.facility.site)
 
+    def moment(self) -> Moment:
+        """Which limits and menus the backends offer now."""
+        return self._children.moment(self.facility.site)
+
     @property
     def session_summary(self) -> dict[str, Any]:
         """The session in words (profile, backend, resources …), ``ends_at`` if it has an end."""
@@ -144,17 +149,16 @@ class PanoscSpawner(Delegates, Spawner):
         """Parse and apply policy; raises a ``Refusal`` and keeps its problems for the page."""
         self.last_problems = ()
         try:
-            selection = door.parse(options)
-            default = None if selection.profile else self.remembered().profile
-            choice = self.facility.choose(selection, self.person(), default, self._children.present)
-            if not self._children.present(choice.profile):
-                raise InvalidSelection(
-                    [Problem("profile", f"{choice.profile.title} is not available at the moment")]
-                )
+            choice = self.allowed(door.parse(options))
         except InvalidSelection as error:
             self.last_problems = error.problems
             raise
         return choice
+
+    def allowed(self, selection: Selection) -> Choice:
+        """``selection`` after policy; raises a ``Refusal``."""
+        default = None if selection.profile else self.remembered().profile
+        return self.facility.choose(selection, self.person(), default, self.moment())
 
     def apply_choice(self, options: Any) -> None:
         """What ``apply_user_options`` does on every path: form, REST, saved options."""

@@ -1,6 +1,7 @@
 """Hostile values, one list for every door: form, link, REST JSON.
 
-Each entry is (name, options as JSON). ``FORM_VALUES`` are those that a form can carry as text.
+Each entry of ``HOSTILE`` is (name, fields as a form has them); ``as_json`` makes the body of a
+REST request of them. ``TYPES`` and ``BODIES`` only JSON can carry.
 """
 
 from __future__ import annotations
@@ -67,11 +68,49 @@ HOSTILE: list[tuple[str, Any]] = [
     ("megabyte of text", {"profile": HUGE}),
     ("megabyte in memory", {"memory": HUGE}),
     ("megabyte as key", {HUGE: "x"}),
+    ("newline in a choice", {"choice-account": "hg123\n"}),
+    ("sbatch directive in a choice", {"choice-account": "hg123\n#SBATCH --qos=vip"}),
+    ("option in a choice", {"choice-qos": "normal --account=vip"}),
+    ("option alone in a choice", {"choice-qos": "--account=vip"}),
+    ("jinja in a choice", {"choice-account": "{{ 7*7 }}"}),
+    ("shell in a choice", {"choice-account": "$(id)"}),
+    ("command in a choice", {"choice-account": "a;id"}),
+    ("quotes in a choice", {"choice-account": 'x" onmouseover="alert(1)'}),
+    ("HTML in a choice", {"choice-account": "<script>alert(1)</script>"}),
+    ("NUL in a choice", {"choice-account": "hg\x00"}),
+    ("other digits in a choice", {"choice-account": "hg\u0661"}),
+    ("right-to-left override in a choice", {"choice-account": "hg\u202e321"}),
+    ("parent directory in a path", {"choice-path": "/home/paula/../ingo/env"}),
+    ("double slash in a path", {"choice-path": "/home//ingo"}),
+    ("home of the shell in a path", {"choice-path": "~/env"}),
+    ("megabyte in a choice", {"choice-account": HUGE}),
+    ("choice without a name", {"choice-": "x"}),
+    ("choice with an odd name", {"choice-Account": "x"}),
+    ("choice with HTML as name", {"choice-<script>alert(1)</script>": "x"}),
+    ("choice with a dunder name", {"choice-__class__": "x"}),
+    ("too many choices", {f"choice-c{i}": "x" for i in range(17)}),
+    ("choices as text", {"choices": '{"account": "vip"}'}),
     ("another version", {"v": "99"}),
     ("dataset without proposal", {"dataset": "20.500/1"}),
 ]
 
+
+def as_json(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same as JSON: answers to menus are one object there."""
+    chosen = {k.removeprefix("choice-"): v for k, v in fields.items() if k.startswith("choice-")}
+    others = {k: v for k, v in fields.items() if not k.startswith("choice-")}
+    return {**others, "choices": chosen} if chosen else others
+
+
 TYPES: list[tuple[str, Any]] = [
+    ("list as choices", {"choices": ["account"]}),
+    ("number as choices", {"choices": 7}),
+    ("true as choices", {"choices": True}),
+    ("list in a choice", {"choices": {"account": ["hg123"]}}),
+    ("object in a choice", {"choices": {"account": {"$ne": ""}}}),
+    ("number in a choice", {"choices": {"account": 7}}),
+    ("true in a choice", {"choices": {"account": True}}),
+    ("field of a form in JSON", {"choice-account": "hg123"}),
     ("list as profile", {"profile": ["small"]}),
     ("object as profile", {"profile": {"id": "small"}}),
     ("number as profile", {"profile": 7}),

@@ -16,6 +16,7 @@ from typing import Any
 from panosc_hub.backends.base import Availability
 from panosc_hub.catalogue.base import Catalogue
 from panosc_hub.core.identity import Person
+from panosc_hub.core.policy import Moment
 from panosc_hub.core.proposals import Dataset, DatasetStatus, Proposal
 from panosc_hub.core.selection import Selection
 from panosc_hub.core.site import Site
@@ -226,12 +227,16 @@ class Stage:
     handler: Any = None
     last_problems: tuple[Problem, ...] = ()
     hub: Any = field(default_factory=lambda: SimpleNamespace(base_url="/hub/"))
+    now: Moment = field(default_factory=Moment)
 
     def person(self) -> Person:
         return self.owner
 
     def remembered(self) -> Selection:
         return self.last
+
+    def moment(self) -> Moment:
+        return self.now
 
     def availability(self) -> dict[str, Availability]:
         if self.looks is not None:

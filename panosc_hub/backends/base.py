@@ -148,6 +148,12 @@ class Backend:
         return dict(profiles)
 
     @classmethod
+    async def look(cls, config: Any) -> None:
+        """Have the looks that ``offered`` and ``menus`` read from; for a command line, which has
+        no earlier one and the time to wait. Raises nothing: a look that fails is one without news.
+        """
+
+    @classmethod
     def menus(cls, profile: Profile, person: Person, config: Any) -> tuple[Menu, ...]:
         """What ``person`` may choose in ``profile`` besides amounts; a snapshot, at once.
 

@@ -11,7 +11,7 @@ import asyncio
 import getpass
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,11 +22,14 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 from traitlets.utils.importstring import import_item
 
+from ..children import Children
 from ..core import selection as door
 from ..core.identity import Person
 from ..core.plan import Launch, describe
+from ..core.policy import Moment
 from ..core.proposals import Mode
 from ..core.quantities import format_gpus, human_memory
+from ..core.selection import Selection
 from ..errors import InvalidSelection, PanoscError, Problem, SiteError
 from ..facility import FacilityService
 from ..spawner import PanoscSpawner
@@ -110,17 +113,39 @@ async def _explain(
         options = json.loads(selection)
     except (ValueError, RecursionError):
         raise InvalidSelection([Problem("selection", "is not JSON")]) from None
-    choice = service.choose(door.parse(options), person)
+    asked = door.parse(options)
+    backends = {**_backends(config)}
+    children = Children({"config": config}, lambda: backends, lambda name, child: None)
+    await _look(children, service, asked)
+    choice = service.choose(asked, person, moment=_moment(children, service))
     plan = await service.plan(choice, person)
     launch = service.launch(choice, plan, person)
     return launch, _child(config, launch, server).describe(launch)
 
 
+def _backends(config: Config) -> dict[str, Any]:
+    return config.PanoscSpawner.get("backends") or PanoscSpawner.backends.default_args[0]
+
+
+async def _look(children: Children, service: FacilityService, selection: Selection) -> None:
+    """Ask the backend of the selection what it has now; where there is none, nobody can tell."""
+    profile = service.site.profile(selection.profile) if selection.profile else None
+    for name in {profile.backend} if profile else {p.backend for p in service.site.profiles}:
+        backend = children.backend(name)
+        if backend is not None and backend.present(children.config):
+            await backend.look(children.config)
+
+
+def _moment(children: Children, service: FacilityService) -> Moment:
+    """What the backends offer; one that is away is asked nothing, for a dry run needs none."""
+    now = children.moment(service.site)
+    return replace(now, present=lambda profile: True)
+
+
 def _child(config: Config, launch: Launch, server: str) -> Any:
     """The backend as the Hub would make it, but for a database and a token."""
     name = launch.profile.backend
-    known = config.PanoscSpawner.get("backends") or PanoscSpawner.backends.default_args[0]
-    target = known.get(name)
+    target = _backends(config).get(name)
     if target is None:
         raise SiteError(
             f"The backend {name!r} is not configured here; give --config with the file that names "
@@ -187,6 +212,7 @@ def _words(launch: Launch, text: str) -> list[str]:
         f"For {launch.person.name}: {launch.profile.title} on backend {launch.profile.backend}",
         f"Resources: {describe(launch.resources)}",
         f"Environment: {launch.environment.title} ({launch.environment.id})",
+        *(f"Chosen {name}: {value}" for name, value in launch.selection.choices),
         f"Proposal: {plan.proposal or 'none'}",
     ]
     lines += [f"Dataset: {plan.dataset}"] if plan.dataset else []

@@ -170,16 +170,16 @@ def resolve(profile: Profile, wish: Wish) -> tuple[Resources, list[Problem]]:
 
 def _gpu_type(profile: Profile, asked: str | None, count: int) -> tuple[str, list[Problem]]:
     offer = profile.gpus
+    types = offer.types if offer else ()
+    if asked is not None and asked not in types:
+        there = ", ".join(filter(None, types)) or "none to choose"
+        what = f"{asked} is not offered on {profile.title}; there is {there}"
+        return (types[0] if count else ""), [Problem(GPU_TYPE, what)]
     if offer is None or not count:
         return "", []
     if asked is None:
         # A count that only another type has is an answer, too.
-        fitting = [kind for kind in offer.types if count <= offer.largest(kind)]
-        return (fitting or offer.types)[0], []
-    if asked not in offer.types:
-        there = ", ".join(filter(None, offer.types)) or "none by name"
-        what = f"{asked} is not offered on {profile.title}; there is {there}"
-        return offer.types[0], [Problem(GPU_TYPE, what)]
+        return next((kind for kind in types if count <= offer.largest(kind)), types[0]), []
     if count > offer.largest(asked):
         what = f"{count} asked, but of {asked} there are at most {offer.largest(asked)} together"
         return asked, [Problem("gpus", what)]

@@ -16,6 +16,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import InvalidSelection, Problem
+from . import choices as menus
+from .choices import FIELD as CHOICE
 from .profiles import IDENTIFIER, Wish
 from .quantities import format_duration, format_memory, parse_duration, parse_memory
 
@@ -50,18 +52,25 @@ class Selection:
     memory: int | None = None
     gpus: int | None = None
     walltime: int | None = None
+    choices: menus.Pairs = ()
+    """Answers to the menus of the profile, by name and sorted; a menu without one means its
+    default."""
 
     @property
     def wish(self) -> Wish:
         """The resources part."""
-        return Wish(self.cpus, self.memory, self.gpus, self.walltime)
+        return Wish(self.cpus, self.memory, self.gpus, self.walltime, self.chosen("gpu"))
+
+    def chosen(self, menu: str) -> str | None:
+        """The answer to a menu."""
+        return dict(self.choices).get(menu)
 
     def to_options(self) -> dict[str, Any]:
         """The canonical ``user_options``: ``v`` first, then the fields that are set, in order."""
         body: dict[str, Any] = {"v": VERSION}
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None:
+            if value is not None and value != ():
                 body[field.name] = _SHOW.get(field.name, _same)(value)
         return body
 
@@ -70,7 +79,11 @@ def _same(value: Any) -> Any:
     return value
 
 
-_SHOW: dict[str, Callable[[Any], Any]] = {"memory": format_memory, "walltime": format_duration}
+_SHOW: dict[str, Callable[[Any], Any]] = {
+    "memory": format_memory,
+    "walltime": format_duration,
+    "choices": dict,
+}
 
 
 def _text(pattern: re.Pattern[str], what: str) -> Callable[[Any], str]:
@@ -131,8 +144,9 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "walltime": _quantity(parse_duration, MAX_WALLTIME, "4h"),
 }
 
-FIELDS = tuple(_READ)
-"""Names of everything a form, link or JSON body may carry, besides ``v``."""
+FIELDS = (*_READ, "choices")
+"""Names of everything that JSON may carry, besides ``v``. A form or link has one field for each
+choice instead: ``choice-account``."""
 
 
 def _kind(value: Any) -> str:
@@ -152,7 +166,7 @@ def parse(options: Any) -> Selection:
         raise InvalidSelection([Problem("selection", f"must be an object, not {_kind(options)}")])
     problems: list[Problem] = []
     values: dict[str, Any] = {}
-    unknown = [key for key in options if key != "v" and key not in _READ]
+    unknown = [key for key in options if key != "v" and key not in FIELDS]
     for key in unknown[:5]:
         problems.append(Problem(_show_key(key), "is not a field that can be chosen"))
     if len(unknown) > 5:
@@ -170,6 +184,8 @@ def parse(options: Any) -> Selection:
             values[name] = read(value)
         except ValueError as error:
             problems.append(Problem(name, str(error)))
+    values["choices"], wrong = menus.read_choices(options.get("choices"))
+    problems += wrong
     if values.get("dataset") and not values.get("proposal") and not problems:
         problems.append(Problem("dataset", "needs the proposal that it belongs to"))
     if problems:
@@ -189,16 +205,24 @@ def parse_form(form: Mapping[str, Any]) -> Selection:
     is refused rather than guessed.
     """
     options: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     problems: list[Problem] = []
     for key, value in form.items():
         if key == "_xsrf":
+            continue
+        if key == "choices":
+            problems.append(Problem(key, f"is for JSON; a form has one field each: {CHOICE}…"))
             continue
         if isinstance(value, (list, tuple)):
             if len(value) > 1:
                 problems.append(Problem(_show_key(key), "was sent more than once"))
                 continue
             value = value[0] if value else ""
-        options[key] = value
+        if key.startswith(CHOICE):
+            chosen[key.removeprefix(CHOICE)] = value
+        else:
+            options[key] = value
+    options["choices"] = chosen
     try:
         selection = parse(options)
     except InvalidSelection as error:
@@ -214,9 +238,14 @@ def prefill(query: Mapping[str, Any]) -> tuple[Selection, tuple[Problem, ...]]:
         return parse_form(query), ()
     except InvalidSelection as error:
         good: dict[str, Any] = {}
-        for key in FIELDS:
+        for key in _READ:
             if key in query and (key != "dataset" or good.get("proposal")):
                 belongs = {"proposal": good["proposal"]} if key == "dataset" else {}
                 with suppress(InvalidSelection):
                     good[key] = getattr(parse_form({**belongs, key: query[key]}), key)
-        return Selection(**good), error.problems
+        chosen: list[tuple[str, str]] = []
+        for key in query:
+            if key.startswith(CHOICE) and len(chosen) < menus.MOST:
+                with suppress(InvalidSelection):
+                    chosen += parse_form({key: query[key]}).choices
+        return Selection(**good, choices=tuple(sorted(chosen))), error.problems

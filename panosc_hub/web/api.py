@@ -28,8 +28,9 @@ from ..core.selection import parse_form
 from ..core.templates import picture_type
 from ..errors import CatalogueUnavailable, NotFound, PanoscError
 from ..paths import static_path
-from . import view, words
+from . import rows, view, words
 from .estimate import estimate
+from .menus import menu_json
 from .offers import offers
 
 _log = logging.getLogger(__name__)
@@ -96,10 +97,9 @@ class ProfilesHandler(PanoscHandler):
 
     async def answer(self, spawner: Any, *names: str) -> None:
         facility = spawner.facility
-        site, looks = facility.site, spawner.availability()
-        views = view.profile_views(
-            site, spawner.person(), looks, offers(site, tuple(facility.templates()))
-        )
+        site, looks, moment = facility.site, spawner.availability(), spawner.moment()
+        found = offers(site, tuple(facility.templates()), moment)
+        views = view.profile_views(site, spawner.person(), looks, found, moment)
         self.send(
             {
                 "age": view.oldest_look(looks),
@@ -118,8 +118,11 @@ class ProfilesHandler(PanoscHandler):
                             name: [stop.value for stop in scale.stops]
                             for name, scale in v.offer.scales.items()
                         },
+                        "limits": v.offer.limits,
+                        "menus": [menu_json(menu) for menu in v.menus],
                         "environments": [
-                            {"id": i, "title": title} for i, title in v.offer.environments
+                            {"id": i, "title": title, "paths": list(v.offer.paths.get(i, ()))}
+                            for i, title in v.offer.environments
                         ],
                     }
                     for v in views
@@ -191,7 +194,7 @@ class ProposalsHandler(PanoscHandler):
 
     async def answer(self, spawner: Any, *names: str) -> None:
         found = await _patiently(spawner.facility.catalogue.proposals(spawner.person()))
-        self.send({"proposals": [view.proposal_json(p) for p in found]})
+        self.send({"proposals": [rows.proposal_json(p) for p in found]})
 
 
 class DatasetsHandler(PanoscHandler):
@@ -205,7 +208,7 @@ class DatasetsHandler(PanoscHandler):
         self.send(
             {
                 "proposal": proposal.id,
-                **view.datasets_json(facility.templates(), proposal, found),
+                **rows.datasets_json(facility.templates(), proposal, found),
             }
         )
 

@@ -21,7 +21,7 @@ async def estimate(spawner: Any, selection: Selection) -> dict[str, Any]:
     ``source`` is ``backend`` when the scheduler itself was asked, else ``look``: then the words
     are those of the last look. Raises a ``Refusal`` for what may not be started at all.
     """
-    choice = spawner.facility.choose(selection, spawner.person(), spawner.remembered().profile)
+    choice = spawner.allowed(selection)
     look = spawner.availability().get(choice.profile.id)
     if look is None:
         raise NotFound(f"{choice.profile.title} is not available at the moment.")

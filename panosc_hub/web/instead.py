@@ -6,12 +6,14 @@ Only positive evidence counts: a profile is proposed when the last look found ro
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..backends.base import Availability
+from ..core.choices import Menu
 from ..core.identity import Person
+from ..core.policy import Moment
 from ..core.profiles import Profile, Requirements, Resources, resolve, why_not_fitting
 from ..core.selection import Selection
 from ..core.site import Site
@@ -30,16 +32,21 @@ def starts_now(
     given_up: Profile,
     resources: Resources,
     needs: Requirements | None = None,
+    moment: Moment | None = None,
 ) -> Profile | None:
-    """A profile open to ``person`` with room for such a session now, or None.
+    """A profile, as it is offered now, open to ``person`` with room for such a session, or None.
 
     One that offers all of ``resources`` is preferred; else one with as many GPUs that satisfies
     what the notebook ``needs``.
     """
     found: Profile | None = None
-    for profile in site.profiles:
-        look = looks.get(profile.id)
-        if profile.id == given_up.id or look is None or not (look.usable and look.free):
+    told = (moment or Moment()).offered
+    for known in site.profiles:
+        look = looks.get(known.id)
+        if known.id == given_up.id or look is None or not (look.usable and look.free):
+            continue
+        profile = told(known)
+        if isinstance(profile, str):
             continue
         gpus = profile.gpus.count.max if profile.gpus else 0
         if not profile.allow.permits(person) or gpus < resources.gpus.count:
@@ -61,11 +68,17 @@ def _offers(profile: Profile, resources: Resources) -> bool:
     )
 
 
-def adapted(selection: Selection, profile: Profile) -> Selection:
-    """``selection`` on another profile; amounts that it does not offer become its own."""
-    moved = replace(selection, profile=profile.id, environment=None)
+def adapted(selection: Selection, profile: Profile, menus: Iterable[Menu] = ()) -> Selection:
+    """``selection`` on another profile; what it does not offer becomes its own."""
+    by_name = {menu.name: menu for menu in menus}
+    kept = tuple(
+        (name, value)
+        for name, value in selection.choices
+        if name in by_name and by_name[name].offers(value)
+    )
+    moved = replace(selection, profile=profile.id, environment=None, choices=kept)
     _, problems = resolve(profile, moved.wish)
-    dropped = {p.field: None for p in problems if p.field in RESOURCES}
+    dropped: dict[str, Any] = {p.field: None for p in problems if p.field in RESOURCES}
     return replace(moved, **dropped)
 
 
@@ -82,6 +95,7 @@ def advise(spawner: Any, error: PanoscError) -> PanoscError:
         choice.profile,
         choice.resources,
         choice.template.manifest.requires if choice.template else None,
+        spawner.moment(),
     )
     if profile is None:
         return error
@@ -99,15 +113,16 @@ def after_giving_up(
     gave_up = state.summary.get("gave_up")
     if not isinstance(gave_up, (int, float)) or not 0 <= time.time() - gave_up < RECENT:
         return None
-    site = spawner.facility.site
+    site, moment, person = spawner.facility.site, spawner.moment(), spawner.person()
     given_up = site.profile(remembered.profile) if remembered.profile else None
     template = next((t for t in spawner.facility.templates() if t.id == remembered.template), None)
     if given_up is None:
         return None
     resources, _ = resolve(given_up, remembered.wish)
     needs = template.manifest.requires if template else None
-    profile = starts_now(site, spawner.person(), looks, given_up, resources, needs)
+    profile = starts_now(site, person, looks, given_up, resources, needs, moment)
     if profile is None:
         return Asked(), state.ended
     notice = f"{state.ended} {profile.title} would start now and is chosen."
-    return Asked(adapted(remembered, profile), explicit=True), notice
+    moved = adapted(remembered, profile, moment.all_menus(profile, person))
+    return Asked(moved, explicit=True), notice

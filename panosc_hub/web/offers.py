@@ -1,7 +1,7 @@
-"""What each profile offers, as the page shows it: the part that only a new site changes. Pure.
+"""What each profile offers, as the page shows it: the part that is everybody's. Pure.
 
-It is the same for every person, so it is computed once per :class:`Site` and kept; what depends
-on the person and on the last look is added by :mod:`.view`.
+It is computed once for a :class:`Site` and the limits that the backends tell, and kept until one
+of them changes; what depends on the person and on the last look is added by :mod:`.view`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core.profiles import Profile, Range, Wish, why_not_fitting
+from ..core.policy import Moment
+from ..core.profiles import Limits, Profile, Range, Wish, tighten, why_not_fitting
 from ..core.quantities import format_duration, format_memory
 from ..core.site import Site
 from ..core.templates import Template
@@ -71,11 +72,33 @@ class Offer:
     profile: Profile
     scales: dict[str, Scale]
     environments: tuple[tuple[str, str], ...]
+    paths: dict[str, tuple[str, ...]]
+    """By environment: the patterns of paths that users may give themselves."""
+
     json: dict[str, Any]
     cpus: str
     memory: str
     gpus: str
     walltime: str
+    nothing: str = ""
+    """Why nothing of it can be had now; its limits are the site's then."""
+
+    @property
+    def all_paths(self) -> tuple[str, ...]:
+        """The patterns of all its environments."""
+        return tuple(dict.fromkeys(path for paths in self.paths.values() for path in paths))
+
+    @property
+    def limits(self) -> dict[str, dict[str, str]]:
+        """For portals: smallest, largest and usual amount of each resource, as they are sent."""
+        return {
+            name: {
+                "min": scale.stops[0].value,
+                "max": scale.stops[-1].value,
+                "default": scale.stops[scale.standard].value,
+            }
+            for name, scale in self.scales.items()
+        }
 
     @property
     def summary(self) -> str:
@@ -128,21 +151,26 @@ def _scales(profile: Profile, wish: Wish) -> dict[str, Scale]:
     return scales
 
 
-def offer_of(site: Site, profile: Profile) -> Offer:
+def offer_of(site: Site, profile: Profile, nothing: str = "") -> Offer:
     """How the page shows ``profile``."""
     scales = _scales(profile, NO_WISH)
-    environments = tuple((e.id, e.title) for e in site.environments_of(profile))
+    available = site.environments_of(profile)
+    environments = tuple((e.id, e.title) for e in available)
+    paths = {e.id: e.paths for e in available if e.paths}
     gpus = scales.get("gpus")
     return Offer(
         profile=profile,
         scales=scales,
         environments=environments,
+        paths=paths,
+        nothing=nothing,
         json={
             "id": profile.id,
             "title": profile.title,
             "place": words.place(profile.backend),
             "scales": {name: scale.to_dict() for name, scale in scales.items()},
             "environments": environments,
+            "paths": paths,
         },
         cpus=scales["cpus"].words,
         memory=scales["memory"].words,
@@ -160,33 +188,57 @@ def with_wish(offer: Offer, wish: Wish) -> Offer:
     return replace(offer, scales=scales, json=body)
 
 
-def _misfits(site: Site, templates: Sequence[Template]) -> dict[str, dict[str, str]]:
+def _misfits(
+    profiles: Iterable[Profile], templates: Sequence[Template]
+) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
     for template in templates:
         reasons = {
-            p.id: why
-            for p in site.profiles
-            if (why := why_not_fitting(p, template.manifest.requires))
+            p.id: why for p in profiles if (why := why_not_fitting(p, template.manifest.requires))
         }
         if reasons:
             table[template.id] = reasons
     return table
 
 
-_last: tuple[Site, tuple[Template, ...], Offers] | None = None
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    site: Site
+    templates: tuple[Template, ...]
+    offered: tuple[Profile | str, ...]
+    offers: Offers
+
+    def answers(
+        self, site: Site, templates: tuple[Template, ...], offered: tuple[Profile | str, ...]
+    ) -> bool:
+        if self.site is not site or len(self.templates) != len(templates):
+            return False
+        if any(a is not b for a, b in zip(self.templates, templates, strict=True)):
+            return False
+        return all(a is b or a == b for a, b in zip(self.offered, offered, strict=True))
 
 
-def offers(site: Site, templates: tuple[Template, ...]) -> Offers:
-    """The offers of ``site``; kept until the site or the templates are other objects."""
+_last: _Kept | None = None
+
+
+def offers(site: Site, templates: tuple[Template, ...], moment: Moment | None = None) -> Offers:
+    """The offers of ``site`` at ``moment``; kept until site, templates or limits are others."""
     global _last
-    known = _last
-    if (
-        known is not None
-        and known[0] is site
-        and len(known[1]) == len(templates)
-        and all(a is b for a, b in zip(known[1], templates, strict=True))
-    ):
-        return known[2]
-    fresh = Offers({p.id: offer_of(site, p) for p in site.profiles}, _misfits(site, templates))
-    _last = (site, templates, fresh)
+    told = (moment or Moment()).offered
+    offered = tuple(told(p) for p in site.profiles)
+    if _last is not None and _last.answers(site, templates, offered):
+        return _last.offers
+    made = [_offer(site, p, now) for p, now in zip(site.profiles, offered, strict=True)]
+    fresh = Offers(
+        {offer.profile.id: offer for offer in made},
+        _misfits([offer.profile for offer in made], templates),
+    )
+    _last = _Kept(site, templates, offered, fresh)
     return fresh
+
+
+def _offer(site: Site, profile: Profile, offered: Profile | str) -> Offer:
+    nothing = offered if isinstance(offered, str) else ""
+    shown = profile if isinstance(offered, str) else offered
+    closed = tighten(shown, Limits())
+    return offer_of(site, shown if isinstance(closed, str) else closed, nothing)

@@ -92,6 +92,7 @@ async def options_form(spawner: Any) -> str:
     if not asked.explicit:
         asked, notice = instead.after_giving_up(spawner, remembered, looks) or (asked, "")
     want = view.merge(asked, remembered)
+    moment = spawner.moment()
     hub = spawner.hub.base_url
     owner = getattr(getattr(spawner, "user", None), "name", person.name)
     viewer = getattr(
@@ -100,7 +101,7 @@ async def options_form(spawner: Any) -> str:
     page = view.build(
         site=site,
         templates=templates,
-        offers=offers(site, templates),
+        offers=offers(site, templates, moment),
         person=person,
         looks=looks,
         answer=await ask_catalogue(facility.catalogue, person, want.proposal),
@@ -108,6 +109,7 @@ async def options_form(spawner: Any) -> str:
         remembered=remembered,
         site_error=facility.site_error,
         notice=notice,
+        moment=moment,
         links={"hub": hub, "api": f"{hub}api/panosc/", "own": viewer == owner},
     )
     return form_template(spawner).render(

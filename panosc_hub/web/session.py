@@ -21,7 +21,8 @@ MAX_BODY = 64 * 1024
 
 MAX_EVENTS = 50
 MAX_MESSAGE = 500
-STATUSES = ("ok", "warning", "error")
+STATUSES = ("progress", "ok", "warning", "error")
+"""``progress`` says how far something is; each such sentence takes the place of the one before."""
 
 
 class SessionHandler(APIHandler):
@@ -89,7 +90,10 @@ class ReportHandler(SessionHandler):
         for event in events:
             # JSON may hold halves of characters, which no page could be encoded with.
             message = event["message"].encode("utf-8", "replace").decode()
-            spawner.session_report(event["status"], message)
+            if event["status"] == "progress":
+                spawner.events.add(message, 55, replaces=True)
+            else:
+                spawner.session_report(event["status"], message)
         self.set_status(204)
 
 

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..backends.base import Availability
+from ..core.choices import FIELD, Menu
+from ..core.environments import Environment
 from ..core.identity import Person
+from ..core.policy import PATH, Moment, own_paths, wrong_answers
 from ..core.profiles import resolve
-from ..core.proposals import Dataset, DatasetStatus, Proposal
-from ..core.quantities import human_memory
+from ..core.proposals import Dataset, Proposal
 from ..core.selection import Selection
 from ..core.site import Site
 from ..core.templates import Fit, Template, rank
-from ..errors import Problem
+from ..errors import PanoscError, Problem
 from . import words
+from .menus import MenuView, menu_view
 from .offers import NO_WISH, RESOURCES, Offer, Offers, with_wish
-
-ARCHIVED = "The files are not on disk. Restoring is asked for at your facility's portal."
+from .rows import datasets_json, fit_table, proposal_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class ProfileView:
     reason: str
     free: int | None
     words: str
+    menus: tuple[Menu, ...] = ()
     checked: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,6 +96,12 @@ class Page:
     groups: tuple[Group, ...]
     selection: Selection
     chosen: ProfileView | None
+    menus: tuple[MenuView, ...]
+    """The menus of the chosen profile, for browsers without JavaScript."""
+
+    paths: tuple[str, ...]
+    """Where the own environments of the person may be, for the same; empty: none are taken."""
+
     age: float | None
     notices: tuple[str, ...]
     problems: Mapping[str, tuple[str, ...]]
@@ -100,87 +109,53 @@ class Page:
     data: dict[str, Any]
     summary: str
 
-
-def proposal_json(proposal: Proposal) -> dict[str, Any]:
-    """A proposal for the list and for the script."""
-    count = proposal.dataset_count
-    about = [
-        proposal.instrument,
-        words.dates(proposal.start, proposal.end),
-        "" if count is None else words.plural(count, "dataset"),
-    ]
-    return {
-        "id": proposal.id,
-        "title": proposal.title,
-        "about": " · ".join(a for a in about if a),
-        "find": f"{proposal.id} {proposal.title} {proposal.instrument}".lower(),
-    }
-
-
-def dataset_json(dataset: Dataset) -> dict[str, Any]:
-    """A dataset for the list, the script and the JSON API."""
-    return {
-        "pid": dataset.pid,
-        "name": dataset.name,
-        "size": dataset.size,
-        "size_text": "" if dataset.size is None else human_memory(dataset.size),
-        "date": dataset.date.isoformat() if dataset.date else None,
-        "date_text": words.day(dataset.date),
-        "techniques": list(dataset.techniques),
-        "format": dataset.format,
-        "status": str(dataset.status),
-        "note": ARCHIVED if dataset.status is DatasetStatus.ARCHIVED else "",
-    }
-
-
-def datasets_json(
-    templates: Iterable[Template], proposal: Proposal | None, datasets: Sequence[Dataset]
-) -> dict[str, Any]:
-    """Datasets with how well each template suits them.
-
-    ``fits`` holds one table per *kind* of dataset (techniques and format), and every dataset
-    names its table by number, for a proposal may have a thousand alike. Table 0 is for the
-    proposal without a dataset.
-    """
-    known = tuple(templates)
-    fits = [_fit_table(rank(known, proposal, None))]
-    kinds: dict[tuple[tuple[str, ...], str], int] = {}
-    rows = []
-    for dataset in datasets:
-        kind = (dataset.techniques, dataset.format)
-        if kind not in kinds:
-            kinds[kind] = len(fits)
-            fits.append(_fit_table(rank(known, proposal, dataset)))
-        rows.append({**dataset_json(dataset), "fit": kinds[kind]})
-    return {"datasets": rows, "fits": fits}
-
-
-def _fit_table(fits: Iterable[Fit]) -> dict[str, dict[str, Any]]:
-    return {f.template.id: {"rank": f.rank, "why": f.why} for f in fits}
+    @property
+    def compute_fields(self) -> tuple[str, ...]:
+        """The fields whose problems are shown in step 3, besides the profile's own."""
+        answers = sorted(name for name in self.problems if name.startswith(FIELD))
+        return ("environment", *RESOURCES, "choices", *answers)
 
 
 def profile_views(
-    site: Site, person: Person, looks: Mapping[str, Availability], offers: Offers
+    site: Site,
+    person: Person,
+    looks: Mapping[str, Availability],
+    offers: Offers,
+    moment: Moment | None = None,
 ) -> list[ProfileView]:
     """All profiles of backends that are there; those not open to ``person`` with the reason."""
+    now = moment or Moment()
     views = []
     for profile in site.profiles:
         look = looks.get(profile.id)
         if look is None:
             continue
+        offer = offers.by_id[profile.id]
         allowed = profile.allow.permits(person)
-        usable = allowed and look.usable
-        reason = "" if usable else (look.words if allowed else profile.allow.otherwise)
+        usable = allowed and look.usable and not offer.nothing
+        reason = ""
+        if not usable:
+            reason = (look.words if not look.usable else "") or offer.nothing
+            reason = (reason or "not available now") if allowed else profile.allow.otherwise
         views.append(
             ProfileView(
-                offers.by_id[profile.id],
+                offer,
                 usable,
-                reason or ("" if usable else "not available now"),
+                reason,
                 look.free if usable else None,
                 look.words if usable else "",
+                _menus(offer, person, now) if usable else (),
             )
         )
     return views
+
+
+def _menus(offer: Offer, person: Person, moment: Moment) -> tuple[Menu, ...]:
+    try:
+        return moment.all_menus(offer.profile, person)
+    except PanoscError:
+        # The page is there without them; what is chosen is judged when it is started.
+        return ()
 
 
 def oldest_look(looks: Mapping[str, Availability]) -> float | None:
@@ -207,9 +182,9 @@ def merge(asked: Asked, remembered: Selection) -> Selection:
     chosen = asked.selection
     if chosen.profile is None:
         chosen = replace(chosen, profile=remembered.profile)
-        if chosen.wish == NO_WISH and chosen.environment is None:
-            own = {name: getattr(remembered, name) for name in (*RESOURCES, "environment")}
-            chosen = replace(chosen, **own)
+        if not chosen.choices and chosen.wish == NO_WISH and chosen.environment is None:
+            names = (*RESOURCES, "environment", "choices")
+            chosen = replace(chosen, **{name: getattr(remembered, name) for name in names})
     return chosen
 
 
@@ -226,12 +201,13 @@ def build(
     site_error: str = "",
     links: Mapping[str, Any] | None = None,
     notice: str = "",
+    moment: Moment | None = None,
 ) -> Page:
     """The whole page; ``links`` (addresses) are handed to the script as they are."""
     notices: list[str] = [notice] if notice else []
     problems = list(asked.problems)
     want = merge(asked, remembered)
-    views = profile_views(site, person, looks, offers)
+    views = profile_views(site, person, looks, offers, moment)
 
     proposal = next((p for p in answer.proposals if p.id == want.proposal), None)
     if want.proposal and proposal is None and answer.state == "ready":
@@ -254,19 +230,33 @@ def build(
     if want.profile and not named:
         if asked.explicit:
             notices.append(_why_not(want.profile, views, misfits, chosen))
-        want = replace(want, environment=None, **dict.fromkeys(RESOURCES))
+        want = _without(want, {*RESOURCES, "environment", *_fields(want)})
     if chosen is not None:
         known = {e for e, _ in chosen.offer.environments}
         if want.environment not in known:
             want = replace(want, environment=None)
         broken = resolve(chosen.offer.profile, want.wish)[1]
+        environment = _environment(site, chosen, want)
+        if environment is not None:
+            profile = chosen.offer.profile
+            broken += wrong_answers(want, profile, environment, chosen.menus, person)
         if asked.explicit:
             problems += broken
-        want = replace(want, **dict.fromkeys(problem.field for problem in broken))
+        want = _without(want, {problem.field for problem in broken})
+        if asked.explicit and not asked.posted and (path := want.chosen(PATH)):
+            notices.append(f"The link runs what is at {path}. Start it only if you know it.")
         chosen = replace(chosen, offer=with_wish(chosen.offer, want.wish), checked=True)
         want = replace(want, profile=chosen.offer.profile.id)
         views = [chosen if v.offer.profile is chosen.offer.profile else v for v in views]
 
+    shown: dict[Menu, MenuView] = {}
+    for view in views:
+        shown |= {menu: menu_view(menu) for menu in view.menus if menu not in shown}
+    menus: tuple[MenuView, ...] = ()
+    if chosen is not None:
+        answered = (shown[menu].answered(want.chosen(menu.name)) for menu in chosen.menus)
+        menus = tuple(menu for menu in answered if menu is not None)
+    numbers = {menu: n for n, menu in enumerate(shown)}
     listed = datasets_json(templates, proposal, answer.datasets if proposal else ())
     cards = tuple(rank(templates, proposal, dataset))
     return Page(
@@ -278,6 +268,8 @@ def build(
         groups=_groups(views),
         selection=want,
         chosen=chosen,
+        menus=menus,
+        paths=own_paths(chosen.offer.all_paths, person) if chosen else (),
         age=oldest_look(looks),
         notices=tuple(dict.fromkeys(notices)),
         problems=by_field(problems),
@@ -285,7 +277,10 @@ def build(
         data={
             **(links or {}),
             "state": answer.state,
-            "profiles": [v.offer.json for v in views],
+            "profiles": [{**v.offer.json, "menus": [numbers[m] for m in v.menus]} for v in views],
+            # Most profiles share them, so each is sent once.
+            "menus": [menu.to_dict() for menu in shown.values()],
+            "account": person.name,
             "usable": [v.to_dict() for v in views],
             "templates": [
                 {
@@ -301,11 +296,27 @@ def build(
             # Whether a suiting notebook may be proposed: at once, and when other data are chosen.
             "propose": want.template is None and (asked.explicit or remembered == Selection()),
             "touched": asked.posted or bool(asked.explicit and want.template),
-            "noProposal": _fit_table(rank(templates, None, None)),
+            "noProposal": fit_table(rank(templates, None, None)),
             "fits": listed["fits"],
         },
-        summary=_summary(want, dataset, cards, chosen),
+        summary=_summary(want, dataset, cards, chosen, menus),
     )
+
+
+def _fields(want: Selection) -> set[str]:
+    return {FIELD + name for name, _ in want.choices}
+
+
+def _without(want: Selection, fields: set[str]) -> Selection:
+    """``want`` without the answers to ``fields``, named as in a form."""
+    kept = tuple((name, value) for name, value in want.choices if FIELD + name not in fields)
+    own: dict[str, Any] = dict.fromkeys(fields & {*RESOURCES, "environment"})
+    return replace(want, choices=kept, **own)
+
+
+def _environment(site: Site, chosen: ProfileView, want: Selection) -> Environment | None:
+    offered = site.environments_of(chosen.offer.profile)
+    return next((e for e in offered if e.id == want.environment), next(iter(offered), None))
 
 
 def _groups(views: Sequence[ProfileView]) -> tuple[Group, ...]:
@@ -336,7 +347,11 @@ def by_field(problems: Iterable[Problem]) -> dict[str, tuple[str, ...]]:
 
 
 def _summary(
-    want: Selection, dataset: Dataset | None, cards: Sequence[Fit], chosen: ProfileView | None
+    want: Selection,
+    dataset: Dataset | None,
+    cards: Sequence[Fit],
+    chosen: ProfileView | None,
+    menus: Iterable[MenuView],
 ) -> str:
     data = " / ".join(p for p in (want.proposal, dataset.name if dataset else want.dataset) if p)
     card = next((c.template.manifest for c in cards if c.template.id == want.template), None)
@@ -344,4 +359,7 @@ def _summary(
     if chosen:
         profile = chosen.offer.profile
         parts.append(f"{profile.title} on {words.place(profile.backend)}, {chosen.offer.summary}")
+        parts += [f"{menu.title} {menu.said}" for menu in menus if menu.said]
+        if path := want.chosen(PATH):
+            parts.append(path)
     return " · ".join(parts)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
+from ..core.choices import FIELD as CHOICE
 from ..core.profiles import GpuOffer
 from ..core.quantities import show_duration, show_memory
 
 duration, memory = show_duration, show_memory
 
 _BACKENDS = {"slurm": "Slurm", "kubernetes": "Kubernetes", "local": "This machine"}
-_FIELDS = {"cpus": "CPUs", "gpus": "GPUs", "walltime": "Time"}
+_FIELDS = {
+    "cpus": "CPUs",
+    "gpus": "GPUs",
+    "walltime": "Time",
+    "gpu": "GPU type",
+    "qos": "QOS",
+    "path": "Own environment",
+}
 
 
 def backend_title(backend: str) -> str:
@@ -27,7 +35,13 @@ def place(backend: str) -> str:
 
 def field_title(name: str) -> str:
     """A field of the selection as the page calls it."""
+    name = name.removeprefix(CHOICE)
     return _FIELDS.get(name, name.capitalize())
+
+
+def own_path_hint(patterns: Iterable[str]) -> str:
+    """Where an environment of one's own may be, below the field for it."""
+    return f"A conda or venv folder, or a .sif image, in: {', '.join(patterns)}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -100,7 +114,7 @@ def day(day: date | None) -> str:
 
 
 def dataset_about(row: Mapping[str, Any]) -> str:
-    """The second line of a dataset; ``row`` is a ``view.dataset_json``."""
+    """The second line of a dataset; ``row`` is a ``rows.dataset_json``."""
     parts = (row["size_text"], row["date_text"], ", ".join(row["techniques"]), row["format"])
     return " · ".join(part for part in parts if part)
 

@@ -36,6 +36,17 @@ function slider(name, scale, kept, least, moved) {
   };
 }
 
+/** A labelled list, text or both; `below` are the lines that explain it. */
+function field(id, label, control, ...below) {
+  return el("div", { class: "ph-choice" }, el("label", { for: id }, label), control, ...below);
+}
+
+function list(id, name, lines, answer) {
+  return el("select", { class: "form-select", id, name },
+    ...lines.map(([value, text]) =>
+      el("option", { value, selected: value !== "" && value === answer }, text)));
+}
+
 export function computeStep(data, changed) {
   const box = byId("ph-choices");
   const note = byId("ph-profile-note");
@@ -43,6 +54,7 @@ export function computeStep(data, changed) {
   const profiles = new Map(data.profiles.map((p) => [p.id, p]));
   const state = new Map(data.usable.map((u) => [u.id, u]));
   const kept = new Map(); // positions of sliders that the person moved, per profile
+  const answers = { ...data.selection.choices }; // to menus, by name: profiles share many of them
   let template = null;
   let shown = null;
   let controls = [];
@@ -78,17 +90,55 @@ export function computeStep(data, changed) {
     }
     if (facts.length) box.prepend(el("p", { class: "ph-hint" }, `Fixed: ${facts.join(", ")}`));
     box.prepend(el("h3", { class: "ph-adjust-title" }, profile.title));
-    if (profile.environments.length) box.append(environments(profile));
+    for (const index of profile.menus) {
+      const menu = data.menus[index];
+      if (menu.lines.length > 1) box.append(menuField(menu));
+    }
+    if (profile.environments.length) box.append(...environments(profile));
+  }
+
+  function menuField({ name, title, lines }) {
+    const id = `ph-choice-${name}`;
+    const select = list(id, `choice-${name}`, lines, answers[name]);
+    select.addEventListener("change", () => { answers[name] = select.value; });
+    controls.push({
+      words: () => (select.value ? `${title} ${select.selectedOptions[0].textContent}` : ""),
+    });
+    return field(id, title, select);
   }
 
   function environments(profile) {
-    const wanted = data.selection.environment;
-    const select = el("select", { class: "form-select", id: "ph-environment", name: "environment" },
-      ...profile.environments.map(([id, title], i) =>
-        el("option", { value: i ? id : "", selected: id === wanted && i > 0 }, title)));
-    select.addEventListener("change", () => { data.selection.environment = select.value; });
-    return el("div", { class: "ph-choice" },
-      el("label", { for: "ph-environment" }, "Environment"), select);
+    const lines = profile.environments.map(([id, title], i) => [i ? id : "", title]);
+    const select = list("ph-environment", "environment", lines, data.selection.environment);
+    const own = el("div", {});
+    const showOwn = () => {
+      const id = select.value || profile.environments[0][0];
+      own.replaceChildren(...(profile.paths[id] ? [ownPath(profile.paths[id])] : []));
+    };
+    select.addEventListener("change", () => {
+      data.selection.environment = select.value;
+      showOwn();
+    });
+    controls.push({ words: () => own.querySelector("input")?.value.trim() || "" });
+    showOwn();
+    return [field("ph-environment", "Environment", select), own];
+  }
+
+  /** The path of the person's own environment; empty, it is the facility's. */
+  function ownPath(patterns) {
+    const input = el("input", {
+      type: "text", class: "form-control", id: "ph-path", name: "choice-path", maxlength: 256,
+      autocomplete: "off", spellcheck: "false", "aria-describedby": "ph-path-hint",
+      value: answers.path || "",
+    });
+    input.addEventListener("change", () => {
+      input.value = input.value.trim();
+      answers.path = input.value;
+    });
+    const where = patterns.map((p) => p.replaceAll("{username}", data.account)).join(", ");
+    return field("ph-path", "Path of your own environment", input,
+      el("p", { class: "ph-hint", id: "ph-path-hint" },
+        `A conda or venv folder, or a .sif image, in: ${where}`));
   }
 
   function show() {

@@ -41,7 +41,7 @@ export function startEstimate(data, form, place) {
     if (!data.own) return;
     const query = new URLSearchParams();
     for (const [name, value] of new FormData(form)) {
-      if (ASKED.includes(name) && value) query.append(name, value);
+      if ((ASKED.includes(name) || name.startsWith("choice-")) && value) query.append(name, value);
     }
     const wanted = query.has("profile") ? query.toString() : "";
     if (wanted === shown) return;

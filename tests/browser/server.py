@@ -22,7 +22,7 @@ from tornado.netutil import bind_sockets
 
 from panosc_hub.core.templates import picture_type
 from panosc_hub.paths import static_path, template_path
-from panosc_hub.web import page, view
+from panosc_hub.web import page, rows, view
 from panosc_hub.web.offers import offers
 from tests.stage import Stage
 
@@ -188,9 +188,9 @@ class Json(tornado.web.RequestHandler):
         facility, person = stage.facility, stage.person()
         if what == "profiles":
             looks = stage.availability()
-            views = view.profile_views(
-                facility.site, person, looks, offers(facility.site, facility.templates())
-            )
+            moment = self.scene.stage.moment()
+            found = offers(facility.site, facility.templates(), moment)
+            views = view.profile_views(facility.site, person, looks, found, moment)
             self.finish({"age": view.oldest_look(looks), "profiles": [v.to_dict() for v in views]})
         elif what == "estimate":
             self.scene.estimated.append(self.request.query)
@@ -201,12 +201,12 @@ class Json(tornado.web.RequestHandler):
                 self.finish({"message": "The catalogue does not answer."})
                 return
             found = await facility.catalogue.proposals(person)
-            self.finish({"proposals": [view.proposal_json(p) for p in found]})
+            self.finish({"proposals": [rows.proposal_json(p) for p in found]})
         elif what.endswith("/datasets"):
             name = what.split("/")[1]
             proposal, _ = await facility.catalogue.authorise(person, name, None)
             datasets = await facility.catalogue.datasets(person, name)
-            self.finish(view.datasets_json(facility.templates(), proposal, datasets))
+            self.finish(rows.datasets_json(facility.templates(), proposal, datasets))
         elif what.endswith("/picture"):
             found_template = next(t for t in facility.templates() if t.id == what.split("/")[1])
             self.set_header("Content-Type", picture_type(found_template.picture) or "")

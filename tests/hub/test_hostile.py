@@ -14,7 +14,7 @@ import httpx
 import pytest
 from harness import HubProcess
 
-from tests.hostile import BODIES, HOSTILE, TYPES
+from tests.hostile import BODIES, HOSTILE, TYPES, as_json
 
 WORDS = re.compile(r"<script>alert|onerror=alert|onmouseover=\"alert")
 
@@ -28,7 +28,7 @@ async def started_nothing(hub: HubProcess, user: str) -> None:
 async def test_hostile_json_is_refused_and_nothing_is_saved(hub: HubProcess) -> None:
     async with hub.api() as api:
         await api.post("/users/paula")
-        for name, options in HOSTILE + TYPES:
+        for name, options in [(n, as_json(o)) for n, o in HOSTILE] + TYPES:
             for body in (options, {"user_options": options}):
                 answer = await api.post("/users/paula/server", json=body)
                 assert 400 <= answer.status_code < 500, (name, answer.status_code)

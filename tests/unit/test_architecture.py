@@ -42,7 +42,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "install": frozenset({"facility", "hook", "paths", "spawner", "web"}),
     "cli": frozenset(
-        {"_version", "backends", "core", "errors", "facility", "library", "site", "spawner", ""}
+        {"_version", "backends", "children", "core", "errors", "facility", "library", "site"}
+        | {"spawner", ""}
     ),
     "": frozenset({"_version", "install", "paths"}),
 }

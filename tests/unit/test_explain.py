@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from panosc_hub.cli.main import main
-from tests.hostile import HOSTILE, TYPES
+from tests.hostile import HOSTILE, TYPES, as_json
 
 SECRET = "a-secret-that-only-the-hub-knows"
 SITE = """
@@ -161,7 +161,9 @@ def test_json_holds_the_same(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [pytest.param(options, id=name) for name, options in HOSTILE + TYPES]
+    "options",
+    [pytest.param(as_json(o), id=name) for name, o in HOSTILE]
+    + [pytest.param(o, id=name) for name, o in TYPES],
 )
 def test_hostile_selections_are_refused(folder: Path, options: object) -> None:
     result = explain(options, *WITH_CONFIG)

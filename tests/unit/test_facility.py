@@ -11,7 +11,10 @@ import pytest
 
 from panosc_hub import library
 from panosc_hub.catalogue.base import Catalogue
+from panosc_hub.core.choices import Menu, Option
 from panosc_hub.core.identity import Person
+from panosc_hub.core.policy import Moment
+from panosc_hub.core.profiles import Limits, tighten
 from panosc_hub.core.proposals import Dataset, Proposal
 from panosc_hub.core.selection import Selection
 from panosc_hub.errors import (
@@ -228,10 +231,135 @@ def test_a_linked_file_in_a_template_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_default_skips_profiles_whose_backend_is_absent(service: FacilityService) -> None:
-    choice = service.choose(Selection(), PAULA, "small", lambda p: p.id != "small")
-    assert choice.profile.id == "medium"
+    without = Moment(present=lambda p: p.id != "small")
+    assert service.choose(Selection(), PAULA, "small", without).profile.id == "medium"
+    with pytest.raises(InvalidSelection, match="Small is not available at the moment"):
+        service.choose(Selection(profile="small"), PAULA, moment=without)
     with pytest.raises(NotAllowed, match="at the moment"):
-        service.choose(Selection(), PAULA, present=lambda p: False)
+        service.choose(Selection(), PAULA, moment=Moment(present=lambda p: False))
+
+
+def tightened(limits: Limits) -> Moment:
+    return Moment(offered=lambda profile: tighten(profile, limits))
+
+
+def test_limits_are_those_that_the_backend_offers_now(service: FacilityService) -> None:
+    asked, moment = Selection(profile="medium", cpus=2), tightened(Limits(cpus=1))
+    assert service.choose(asked, PAULA).resources.cpus == 2
+    with pytest.raises(InvalidSelection, match="2 asked, but on Medium it is fixed at 1"):
+        service.choose(asked, PAULA, moment=moment)
+    # What nobody asked for is what there is, not what the site would like.
+    chosen = service.choose(Selection("medium"), PAULA, moment=moment)
+    assert chosen.resources.cpus == 1
+
+
+def test_a_profile_of_which_nothing_can_be_had_is_refused_with_the_reason(
+    service: FacilityService,
+) -> None:
+    gone = Moment(offered=lambda p: "no node is up" if p.id == "small" else p)
+    with pytest.raises(InvalidSelection, match="Small cannot be used now: no node is up"):
+        service.choose(Selection(profile="small"), PAULA, moment=gone)
+    assert service.choose(Selection(), PAULA, moment=gone).profile.id == "medium"
+
+
+ACCOUNTS = Menu("account", "Account", (Option("hg123"), Option("mx1")), "hg123")
+
+
+def with_menus(*menus: Menu) -> Moment:
+    return Moment(menus=lambda profile, person: menus if person.name == "paula" else ())
+
+
+def test_answers_are_those_that_the_person_is_offered_now(service: FacilityService) -> None:
+    mine, moment = Selection("small", choices=(("account", "mx1"),)), with_menus(ACCOUNTS)
+    assert service.choose(mine, PAULA, moment=moment).selection == mine
+    with pytest.raises(InvalidSelection, match="choice-account: is not to be chosen on Small"):
+        service.choose(mine, MIRA, moment=moment)
+    wrong = Selection("small", cpus=99, choices=(("account", "vip"), ("qos", "high")))
+    with pytest.raises(InvalidSelection) as refused:
+        service.choose(wrong, PAULA, moment=moment)
+    assert [p.field for p in refused.value.problems] == ["cpus", "choice-account", "choice-qos"]
+    assert "vip is not offered on Small; there is hg123, mx1" in refused.value.sentence
+
+
+def test_what_was_not_answered_is_not_written_down(service: FacilityService) -> None:
+    choice = service.choose(Selection("small"), PAULA, moment=with_menus(ACCOUNTS))
+    assert choice.selection.to_options() == {"v": 1, "profile": "small"}
+
+
+OWN = """
+facility: {id: own, title: Own}
+environments:
+  - {id: fixed, title: Fixed, prefix: /opt/fixed}
+  - {id: own, title: Own, prefix: /opt/base, paths: ["/home/{username}/**", "/images/*.sif"]}
+profiles:
+  - {id: p, title: P, backend: local, memory: 1G}
+  - id: g
+    title: G
+    backend: local
+    memory: 1G
+    gpus: {type: [a100, h100], count: {max: 4}, most: {h100: 2}}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> FacilityService:
+    (tmp_path / "own.yaml").write_text(OWN)
+    return FacilityService(tmp_path / "own.yaml", log=logging.getLogger("test"))
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix", "image"),
+    [
+        ("/home/paula/env", "/home/paula/env", None),
+        ("/home/paula/a/b.sif", None, "/home/paula/a/b.sif"),
+        ("/images/saxs.sif", None, "/images/saxs.sif"),
+    ],
+)
+async def test_an_own_environment_is_what_the_backend_gets(
+    own: FacilityService, path: str, prefix: str | None, image: str | None
+) -> None:
+    choice = own.choose(Selection("p", environment="own", choices=(("path", path),)), PAULA)
+    launch = own.launch(choice, await own.plan(choice, PAULA), PAULA)
+    assert (launch.environment.prefix, launch.environment.apptainer) == (prefix, image)
+    assert launch.environment.id == "own"
+    assert launch.plan.provenance["selection"]["choices"] == {"path": path}
+
+
+@pytest.mark.parametrize(
+    ("environment", "path", "why"),
+    [
+        ("own", "/home/mira/env", "may be: /home/paula/"),
+        ("own", "/images/../x.sif", "may be"),
+        ("own", "/tmp/env", "may be"),
+        ("own", "relative", "may be"),
+        ("fixed", "/home/paula/env", "cannot be used with Fixed"),
+        (None, "/home/paula/env", "cannot be used with Fixed"),
+    ],
+)
+def test_an_own_environment_elsewhere_is_refused(
+    own: FacilityService, environment: str | None, path: str, why: str
+) -> None:
+    with pytest.raises(InvalidSelection, match=f"choice-path: .*{why}"):
+        own.choose(Selection("p", environment=environment, choices=(("path", path),)), PAULA)
+
+
+def test_an_environment_without_an_own_path_is_the_facilitys(own: FacilityService) -> None:
+    chosen = own.choose(Selection("p", environment="own"), PAULA).environment
+    assert (chosen.prefix, chosen.apptainer) == ("/opt/base", None)
+
+
+def test_the_type_of_gpu_is_a_menu_of_every_backend(own: FacilityService) -> None:
+    def gpus(*, count: int | None = None, **choices: str) -> str:
+        asked = Selection("g", gpus=count, choices=tuple(choices.items()))
+        return str(own.choose(asked, PAULA).resources.gpus)
+
+    assert (gpus(), gpus(gpu="h100"), gpus(count=4)) == ("1 x a100", "1 x h100", "4 x a100")
+    with pytest.raises(InvalidSelection, match="of h100 there are at most 2"):
+        gpus(count=3, gpu="h100")
+    with pytest.raises(InvalidSelection, match="choice-gpu: v100 is not offered on G"):
+        gpus(gpu="v100")
+    with pytest.raises(InvalidSelection, match="choice-gpu"):
+        own.choose(Selection("p", choices=(("gpu", "a100"),)), PAULA)
 
 
 async def test_names_that_become_alike_get_notebooks_of_their_own(

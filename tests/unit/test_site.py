@@ -92,6 +92,22 @@ def test_references_are_checked(tmp_path: Path, change: tuple[str, str], message
         load_site(tmp_path / "site.yaml")
 
 
+@pytest.mark.parametrize("wrong", ["[data]", "data", "7"])
+def test_variables_that_are_no_mapping_are_a_mistake(tmp_path: Path, wrong: str) -> None:
+    text = GOOD.replace("variables: {data: ./data}", f"variables: {wrong}")
+    (tmp_path / "site.yaml").write_text(text)
+    with pytest.raises(SiteMistakes, match=r"site\.yaml:2: variables: "):
+        load_site(tmp_path / "site.yaml")
+
+
+def test_an_open_range_needs_a_backend_that_tells_its_limits(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(GOOD + "    cpus: {min: 1, default: 2}\n")
+    result = CliRunner().invoke(main, ["check", str(site)])
+    assert result.exit_code == 1
+    assert f"{site}:12 profiles.small.cpus: needs a 'max'" in result.output
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -39,7 +39,7 @@ def stage(answer: Any = LATER, **looks: Availability) -> Asked:
     made.looks = {**made.availability(), **looks}
     profile = made.facility.site.profile("small")
     facility: Any = made.facility
-    facility.choose = lambda *_: SimpleNamespace(profile=profile)
+    made.allowed = lambda _: SimpleNamespace(profile=profile)  # type: ignore[attr-defined]
     facility.launch = lambda *_: None
     return made
 

@@ -13,7 +13,7 @@ from panosc_hub.core.identity import Person
 from panosc_hub.core.profiles import GpuOffer, Wish
 from panosc_hub.core.selection import Selection
 from panosc_hub.errors import Problem
-from panosc_hub.web import view, words
+from panosc_hub.web import rows, view, words
 from panosc_hub.web.offers import offer_of, offers, with_wish
 from panosc_hub.web.sessions import sessions
 from tests.stage import DATASETS, PROPOSALS, TEMPLATES, Stage
@@ -166,7 +166,7 @@ def test_a_broken_site_file_is_told_to_admins_only() -> None:
 
 
 def test_a_thousand_alike_datasets_share_one_table_of_fits() -> None:
-    body = view.datasets_json(TEMPLATES, PROPOSALS[2], DATASETS["MX-2000"])
+    body = rows.datasets_json(TEMPLATES, PROPOSALS[2], DATASETS["MX-2000"])
     assert len(body["datasets"]) == 1000
     assert len(body["fits"]) == 2
     assert {row["fit"] for row in body["datasets"]} == {1}
@@ -174,7 +174,7 @@ def test_a_thousand_alike_datasets_share_one_table_of_fits() -> None:
 
 
 def test_an_archived_dataset_says_so_and_never_tells_its_place() -> None:
-    row = view.dataset_json(DATASETS["HG-123"][2])
+    row = rows.dataset_json(DATASETS["HG-123"][2])
     assert row["status"] == "archived"
     assert "not on disk" in row["note"]
     assert "location" not in row

@@ -1,0 +1,72 @@
+"""Proposals and datasets as rows for the lists, the script and the JSON API. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..core.proposals import Dataset, DatasetStatus, Proposal
+from ..core.quantities import human_memory
+from ..core.templates import Fit, Template, rank
+from . import words
+
+ARCHIVED = "The files are not on disk. Restoring is asked for at your facility's portal."
+
+
+def proposal_json(proposal: Proposal) -> dict[str, Any]:
+    """A proposal for the list and for the script."""
+    count = proposal.dataset_count
+    about = [
+        proposal.instrument,
+        words.dates(proposal.start, proposal.end),
+        "" if count is None else words.plural(count, "dataset"),
+    ]
+    return {
+        "id": proposal.id,
+        "title": proposal.title,
+        "about": " · ".join(a for a in about if a),
+        "find": f"{proposal.id} {proposal.title} {proposal.instrument}".lower(),
+    }
+
+
+def dataset_json(dataset: Dataset) -> dict[str, Any]:
+    """A dataset for the list, the script and the JSON API."""
+    return {
+        "pid": dataset.pid,
+        "name": dataset.name,
+        "size": dataset.size,
+        "size_text": "" if dataset.size is None else human_memory(dataset.size),
+        "date": dataset.date.isoformat() if dataset.date else None,
+        "date_text": words.day(dataset.date),
+        "techniques": list(dataset.techniques),
+        "format": dataset.format,
+        "status": str(dataset.status),
+        "note": ARCHIVED if dataset.status is DatasetStatus.ARCHIVED else "",
+    }
+
+
+def datasets_json(
+    templates: Iterable[Template], proposal: Proposal | None, datasets: Sequence[Dataset]
+) -> dict[str, Any]:
+    """Datasets with how well each template suits them.
+
+    ``fits`` holds one table per *kind* of dataset (techniques and format), and every dataset
+    names its table by number, for a proposal may have a thousand alike. Table 0 is for the
+    proposal without a dataset.
+    """
+    known = tuple(templates)
+    fits = [fit_table(rank(known, proposal, None))]
+    kinds: dict[tuple[tuple[str, ...], str], int] = {}
+    rows = []
+    for dataset in datasets:
+        kind = (dataset.techniques, dataset.format)
+        if kind not in kinds:
+            kinds[kind] = len(fits)
+            fits.append(fit_table(rank(known, proposal, dataset)))
+        rows.append({**dataset_json(dataset), "fit": kinds[kind]})
+    return {"datasets": rows, "fits": fits}
+
+
+def fit_table(fits: Iterable[Fit]) -> dict[str, dict[str, Any]]:
+    """How well each template suits, and why, by its id."""
+    return {f.template.id: {"rank": f.rank, "why": f.why} for f in fits}
