@@ -26,10 +26,10 @@
     return minutes ? `${minutes} min` : "less than 1 min";
   }
 
-  function clock(end) {
+  function clock(end, now) {
     const at = new Date(end * 1000);
     const time = { hour: "2-digit", minute: "2-digit" };
-    const today = at.toDateString() === new Date().toDateString();
+    const today = at.toDateString() === new Date(now).toDateString();
     return at.toLocaleString([], today ? time : { weekday: "short", ...time });
   }
 
@@ -58,8 +58,9 @@
 
     function show(commands) {
       if (!session) return;
-      const left = session.end - (Date.now() + ahead) / 1000;
-      const at = clock(session.end);
+      const now = Date.now() + ahead;
+      const left = session.end - now / 1000;
+      const at = clock(session.end, now);
       const soon = left <= Math.max(0, ...session.warn);
       const text = left > 0 ? `${span(left)} left` : "Time limit reached";
       if (item.node.textContent !== text) {
