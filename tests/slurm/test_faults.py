@@ -209,6 +209,71 @@ async def test_a_port_that_was_told_before_the_hub_was_killed_is_not_lost(
     assert queue(cluster) == [spawner.job_name]
 
 
+async def test_an_unexpected_error_while_adopting_keeps_the_job(
+    bench: Bench, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of the Hub is no evidence that the job ended."""
+    monkeypatch.setattr("panosc_hub.backends.slurm.starting.ADOPT_AGAIN", 0.05)
+    spawner, url = await started(bench)
+    (state,) = [s for s in bench.saved if s.get("port") and "url" not in s]
+    other = bench.spawner()
+    other.load_state(state)
+    tries = []
+
+    async def at(node: str) -> str:
+        tries.append(node)
+        if len(tries) < 4:
+            raise RuntimeError("a mistake of ours")
+        return "127.0.0.1"
+
+    monkeypatch.setattr(other, "_at", at)
+    assert (await other.get_url()).startswith(url)
+    assert len(tries) == 4
+    assert queue(cluster) == [spawner.job_name]
+    assert await environment_of(url)
+    assert await other.poll() is None
+
+
+async def test_a_database_that_fails_while_adopting_loses_no_session(
+    bench: Bench, cluster: Cluster
+) -> None:
+    spawner, url = await started(bench)
+    (state,) = [s for s in bench.saved if s.get("port") and "url" not in s]
+    other = bench.spawner()
+    other.load_state(state)
+
+    def away() -> None:
+        raise OSError("database is locked")
+
+    other.save_state = away
+    assert (await other.get_url()).startswith(url)
+    assert queue(cluster) == [spawner.job_name]
+
+
+async def test_an_adoption_that_goes_wrong_again_and_again_can_be_given_up(
+    bench: Bench, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await started(bench)
+    (state,) = [s for s in bench.saved if s.get("port") and "url" not in s]
+    other = bench.spawner()
+    other.load_state(state)
+    failed = asyncio.Event()
+
+    async def at(node: str) -> str:
+        failed.set()
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(other, "_at", at)
+    asked = asyncio.ensure_future(other.get_url())
+    await failed.wait()
+    assert len(queue(cluster)) == 1
+    await asyncio.sleep(0)
+    assert other.give_up()
+    assert await asked == "http://127.0.0.1:1"
+    assert other.ended == "It was stopped from the Hub."
+    await until(bench, lambda: not queue(cluster))
+
+
 async def test_state_of_an_unknown_shape_is_read_without_an_error(bench: Bench) -> None:
     for odd in (
         {"name": 7, "job_id": None, "owed": ["x"]},

@@ -15,7 +15,7 @@ from traitlets import Float, Unicode
 
 from ...core.jobstate import JobState, Sighting
 from ...core.quantities import show_duration
-from ...errors import BackendError, BackendUnavailable, PanoscError
+from ...errors import BackendError, BackendUnavailable
 from ..base import Backend
 from . import words
 from .job import SlurmJob
@@ -24,6 +24,9 @@ from .pending import Place
 NOWHERE = "http://127.0.0.1:1"
 """For a session that has no server. Not the address in JupyterHub's database: that is a guess
 from before the start, where another user's server may listen; no user can listen on port 1."""
+
+ADOPT_AGAIN = 1.0
+"""Seconds until an adoption that failed for an unexpected reason is tried again; it doubles."""
 
 
 class SlurmStart(SlurmJob, Backend):
@@ -182,26 +185,24 @@ class SlurmStart(SlurmJob, Backend):
     # -- adoption ---------------------------------------------------------------------------
 
     async def get_url(self) -> str:
-        """Where the server is. Never raises.
+        """Where the server is.
 
         JupyterHub asks this when it has been restarted. For a job that was still starting the
         answer waits, within the start's own limit, for node and port. If they do not come, the
         job is cancelled, ``ended`` says why, and the answer is an address where nobody listens.
+        A fault of the Hub in this is no evidence against the job: it is kept and tried again.
         """
         if self._starting and not self._url:
             self._adoption = asyncio.ensure_future(self._adopt())
             try:
                 await asyncio.wait([self._adoption])
                 await self._adoption
-            except PanoscError as error:
+            except BackendError as error:
                 self.ended = error.sentence
             except asyncio.CancelledError:
                 if not self._stopping:
                     raise  # the Hub is being stopped, not the session
                 self.ended = "It was stopped from the Hub."
-            except Exception:
-                self.log.exception("Could not adopt job %s", self.job_name)
-                self.ended = "The start was interrupted by a restart of the Hub. Start again."
             finally:
                 self._adoption = None
             if not self._url:
@@ -222,6 +223,18 @@ class SlurmStart(SlurmJob, Backend):
         return self._adoption.cancel()
 
     async def _adopt(self) -> str:
-        self.tell("The Hub was restarted; it looks for the job again", 15)
-        patience = max(self._until - time.time(), self.adoption_grace)
-        return await self._arrive(time.monotonic() + patience, self._limit)
+        """Raises :class:`BackendError` with the evidence that there is nothing to be adopted."""
+        pause = ADOPT_AGAIN
+        while True:
+            try:
+                self.tell("The Hub was restarted; it looks for the job again", 15)
+                patience = max(self._until - time.time(), self.adoption_grace)
+                return await self._arrive(time.monotonic() + patience, self._limit)
+            except BackendError:
+                raise
+            except Exception:
+                if self._url:
+                    return self._url  # only what followed failed, such as saving it
+                self.log.exception("Could not adopt job %s yet; it is kept", self.job_name)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 60)
