@@ -9,6 +9,7 @@
         - NotFound                  no such profile, proposal, dataset or template
       x Unavailable               something we depend on does not answer (503)
         - CatalogueUnavailable
+          + CatalogueSlow
         - BackendUnavailable
       x BackendError              the backend took the request and failed (500)
       x SiteError                 site.yaml cannot be used (admins only)
@@ -90,6 +91,10 @@ class CatalogueUnavailable(Unavailable):
     """The catalogue does not answer, so nothing can be authorised."""
 
     reason = "catalogue_unavailable"
+
+
+class CatalogueSlow(CatalogueUnavailable):
+    """The catalogue took longer than somebody can wait; it may answer yet."""
 
 
 class BackendUnavailable(Unavailable):

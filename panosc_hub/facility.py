@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from .catalogue.base import Catalogue, NoCatalogue
+from .catalogue.patience import patiently
 from .catalogue.static import StaticCatalogue
 from .core.identity import Person
 from .core.plan import Launch, SessionPlan, plan_session
@@ -20,11 +20,9 @@ from .core.selection import Selection
 from .core.site import CatalogueSpec, Site
 from .core.templates import Template
 from .errors import (
-    CatalogueUnavailable,
     InvalidSelection,
     NotAllowed,
     NotFound,
-    PanoscError,
     Problem,
     Refusal,
 )
@@ -214,18 +212,12 @@ class FacilityService:
     async def _authorise(
         self, person: Person, proposal_id: str, dataset_pid: str | None
     ) -> tuple[Proposal, Dataset | None]:
-        try:
-            return await asyncio.wait_for(
-                self.catalogue.authorise(person, proposal_id, dataset_pid), CATALOGUE_TIMEOUT
-            )
-        except PanoscError:
-            raise
-        except Exception as error:
-            self._log.exception("The catalogue failed")
-            raise CatalogueUnavailable(
-                "The catalogue does not answer, so your access to the proposal cannot be "
-                "checked. Start without data, or try again in a few minutes."
-            ) from error
+        return await patiently(
+            self.catalogue.authorise(person, proposal_id, dataset_pid),
+            CATALOGUE_TIMEOUT,
+            "The catalogue does not answer, so your access to the proposal cannot be checked. "
+            "Start without data, or try again in a few minutes.",
+        )
 
     def launch(self, choice: Choice, plan: SessionPlan, person: Person) -> Launch:
         """What the backend gets."""

@@ -13,9 +13,7 @@ request; the scope is ``servers``, for this is what may be chosen for a server:
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 from typing import Any
 
 from jupyterhub import orm
@@ -24,19 +22,20 @@ from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web
 
+from ..catalogue.patience import patiently
 from ..core.selection import parse_form
 from ..core.templates import picture_type
-from ..errors import CatalogueUnavailable, NotFound, PanoscError
+from ..errors import NotFound, PanoscError
 from ..paths import static_path
 from . import rows, view, words
 from .estimate import estimate
 from .menus import menu_json
 from .offers import offers
 
-_log = logging.getLogger(__name__)
-
 CATALOGUE_TIMEOUT = 15.0
 """Seconds; less than proxies wait (60 s by default), so that the sentence is ours."""
+
+CATALOGUE_DOWN = "The catalogue does not answer; try again in a minute, or start without data."
 
 PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
@@ -79,17 +78,7 @@ class PanoscHandler(APIHandler):
 
 
 async def _patiently(awaitable: Any) -> Any:
-    try:
-        return await asyncio.wait_for(awaitable, CATALOGUE_TIMEOUT)
-    except PanoscError:
-        raise
-    except Exception as error:
-        # However a catalogue fails, the page needs a sentence that it can show.
-        if not isinstance(error, TimeoutError):
-            _log.exception("The catalogue failed")
-        raise CatalogueUnavailable(
-            "The catalogue does not answer; try again in a minute, or start without data."
-        ) from error
+    return await patiently(awaitable, CATALOGUE_TIMEOUT, CATALOGUE_DOWN)
 
 
 class ProfilesHandler(PanoscHandler):

@@ -6,17 +6,16 @@ Nothing here waits: site, templates and availability are snapshots, and the cata
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..catalogue.patience import patiently
 from ..core.identity import Person
 from ..core.selection import prefill
-from ..errors import PanoscError
+from ..errors import CatalogueSlow, PanoscError
 from ..paths import static_path
 from . import instead, view, words
 from .offers import RESOURCES, offers
@@ -27,8 +26,6 @@ PATIENCE = 1.5
 """Seconds that the page waits for the catalogue. People notice two; most catalogues need less."""
 
 CATALOGUE_DOWN = "The catalogue does not answer; you can start without data."
-
-_log = logging.getLogger(__name__)
 
 
 def asked_of(spawner: Any) -> view.Asked:
@@ -66,21 +63,21 @@ def _texts(value: Any) -> Any:
 
 async def ask_catalogue(catalogue: Any, person: Person, proposal: str | None) -> view.Answer:
     """The proposals, and the datasets of the one that will be checked, within ``PATIENCE``."""
+
+    async def answer() -> view.Answer:
+        proposals = await catalogue.proposals(person)
+        datasets: Sequence[Any] = ()
+        if proposal and any(p.id == proposal for p in proposals):
+            datasets = await catalogue.datasets(person, proposal)
+        return view.Answer("ready", proposals, datasets)
+
     try:
-        async with asyncio.timeout(PATIENCE):
-            proposals = await catalogue.proposals(person)
-            datasets: Sequence[Any] = ()
-            if proposal and any(p.id == proposal for p in proposals):
-                datasets = await catalogue.datasets(person, proposal)
-    except TimeoutError:
+        return await patiently(answer(), PATIENCE, CATALOGUE_DOWN)
+    except CatalogueSlow:
         return view.Answer("slow")
     except PanoscError as error:
-        return view.Answer("down", sentence=error.sentence or CATALOGUE_DOWN)
-    except Exception:  # noqa: BLE001
         # A form without data is better than no form; the spawn itself fails closed.
-        _log.exception("The catalogue failed")
-        return view.Answer("down", sentence=CATALOGUE_DOWN)
-    return view.Answer("ready", proposals, datasets)
+        return view.Answer("down", sentence=error.sentence or CATALOGUE_DOWN)
 
 
 async def options_form(spawner: Any) -> str:
