@@ -41,6 +41,8 @@ class Availability:
     free: int | None = None
     words: str = ""
     looked: float | None = None
+    idle: Mapping[str, int] = field(default_factory=dict)
+    """What is idle where such a session may run: ``cpus``, and GPUs as ``gpu:a100`` or ``gpu``."""
 
     @property
     def age(self) -> float | None:

@@ -13,6 +13,7 @@ from panosc_hub.core.profiles import Profile
 
 HEADER = (
     "PARTITION|NODELIST|STATECOMPLETE|CPUS(A/I/O/T)|MEMORY|ALLOCMEM|GRES|GRES_USED|NODE_ADDR|AVAIL|"
+    "AVAIL_FEATURES|"
 )
 
 
@@ -22,7 +23,7 @@ class Cluster(SlurmClient):
     idle = 4
 
     async def query(self, command: str, *arguments: str) -> str:
-        return f"{HEADER}\ncpu*|cn1|mixed|0/{self.idle}/0/8|64000|0|(null)|gpu:0|cn1|up|\n"
+        return f"{HEADER}\ncpu*|cn1|mixed|0/{self.idle}/0/8|64000|0|(null)|gpu:0|cn1|up|(null)|\n"
 
 
 def profile(cpus: int = 1) -> Profile:

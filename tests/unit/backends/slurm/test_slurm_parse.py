@@ -10,9 +10,7 @@ from panosc_hub.backends.slurm.parse import (
     Garbled,
     parse_config,
     parse_exit,
-    parse_gres,
     parse_job_id,
-    parse_nodes,
     parse_queue,
 )
 from panosc_hub.core.jobstate import JobState
@@ -115,72 +113,6 @@ def test_job_id_is_found(text: str, expected: tuple[str, str]) -> None:
 def test_no_job_id_is_an_error(text: str) -> None:
     with pytest.raises(Garbled):
         parse_job_id(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("(null)", {}),
-        ("gpu:0", {"": 0}),
-        ("gpu:4", {"": 4}),
-        ("gpu:a100:4", {"a100": 4}),
-        ("gpu:a100:2(IDX:0-1)", {"a100": 2}),
-        ("gpu:modelA:6(S:0-1),gpu:1g.10gb:28(S:0-1)", {"modelA": 6, "1g.10gb": 28}),
-        ("gpu:a100:1(IDX:0,2),gpu:v100:1(IDX:3)", {"a100": 1, "v100": 1}),
-        ("nvme:2,gpu:h100:8,shard:64", {"h100": 8}),
-    ],
-)
-def test_gpus_of_a_gres_cell(text: str, expected: dict[str, int]) -> None:
-    assert parse_gres(text) == expected
-
-
-NODE_HEADER = (
-    "PARTITION|NODELIST|STATECOMPLETE|CPUS(A/I/O/T)|MEMORY|ALLOCMEM|GRES|GRES_USED|NODE_ADDR|AVAIL|"
-)
-
-
-def node(state: str, partition: str = "cpu*", avail: str = "up") -> str:
-    return f"{partition}|n1|{state}|1/7/0/8|16000|1024|gpu:2|gpu:1|10.0.0.1|{avail}|"
-
-
-@pytest.mark.parametrize(
-    ("state", "usable"),
-    [
-        ("idle", True),
-        ("mixed", True),
-        ("allocated", True),
-        ("idle+cloud+powered_down", True),
-        ("idle+planned", True),
-        ("idle+drain", False),
-        ("mixed+drain", False),
-        ("down", False),
-        ("down*", False),
-        ("idle*", False),
-        ("idle+not_responding", False),
-        ("idle+maintenance", False),
-        ("idle+reserved", False),
-        ("idle+reboot_requested", False),
-        ("unknown", False),
-        ("something_new", False),
-    ],
-)
-def test_nodes_that_take_jobs(state: str, usable: bool) -> None:
-    (row,) = parse_nodes(f"{NODE_HEADER}\n{node(state)}\n")
-    assert row.usable is usable
-    assert (row.partition, row.default, row.memory_idle) == ("cpu", True, 14976 * 2**20)
-
-
-def test_a_closed_partition_has_no_usable_node() -> None:
-    (row,) = parse_nodes(f"{NODE_HEADER}\n{node('idle', avail='down')}\n")
-    assert not row.usable
-
-
-@pytest.mark.parametrize(
-    "text", ["", NODE_HEADER, f"{NODE_HEADER}\ncpu|n1|idle|\n", f"{NODE_HEADER}\n{node('idle')}"]
-)
-def test_half_a_look_at_the_nodes_is_an_error(text: str) -> None:
-    with pytest.raises(Garbled):
-        parse_nodes(text)
 
 
 def test_config_and_exit_status() -> None:
