@@ -1,143 +1,141 @@
-"""What the cluster has free: one cached ``sinfo`` for all pages."""
+"""What the cluster has: one cached look at nodes, partitions and reservations for all pages."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from traitlets import Float
-from traitlets.config import LoggingConfigurable
 
-from ...core.profiles import Profile, Wish, resolve
-from ...core.quantities import Gpus
+from ...core.profiles import Profile
 from ...errors import BackendUnavailable, SiteError
 from ..base import Availability
 from .client import SlurmClient
+from .fit import fit
+from .limits import offer
+from .look import Look
 from .options import SlurmOptions, validate_options
-from .parse import NODE_FORMAT, Garbled, NodeRow, parse_nodes
+from .parse import Garbled
+from .parse_nodes import NODE_FORMAT, parse_nodes, parse_partitions, parse_reservations
+from .renewed import Renewed
 
 
-class NodeWatcher(LoggingConfigurable):
-    """The shared snapshot of one Slurm's nodes; a stale one is renewed in the background."""
+class NodeWatcher(Renewed):
+    """The shared snapshot of what one Slurm has; a stale one is renewed in the background."""
 
     interval = Float(
         60,
         min=0.1,
         config=True,
         help="""
-        Seconds for which one look at the nodes is good. Pages show its age, so a longer
-        interval only makes "n free" older, never wrong without notice.
+        Seconds for which one look at nodes, partitions and reservations is good. Pages show its
+        age, so a longer interval only makes "n free" older, never wrong without notice.
         """,
     )
 
     def __init__(self, client: SlurmClient, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.client = client
-        self.rows: tuple[NodeRow, ...] | None = None
-        self.looked: float | None = None
-        self.trouble = ""
-        self._tried = -1e9
-        self._task: asyncio.Task[None] | None = None
-        self._fits: tuple[tuple[NodeRow, ...], dict[int, tuple[Profile, Availability]]] = ((), {})
+        super().__init__(client, **kwargs)
+        self.look: Look | None = None
+        """The last good look; None if there never was one."""
 
-    def snapshot(self) -> tuple[NodeRow, ...] | None:
-        """The rows of the last good look, None if there never was one. Returns at once."""
-        if time.monotonic() - self._tried >= self.interval:
-            self.refresh()
-        return self.rows
+        self._kept: dict[str, tuple[Look, dict[int, tuple[Profile, Any]]]] = {}
+        self._offers: dict[int, tuple[Profile, Profile | str]] = {}
 
-    def refresh(self) -> asyncio.Task[None]:
-        """Begin a look, unless one is under way, and return its task."""
-        if self._task is None or self._task.done():
-            self._tried = time.monotonic()
-            self._task = asyncio.get_running_loop().create_task(self._look())
-        return self._task
+    def snapshot(self) -> Look | None:
+        """The last good look, None if there never was one. Returns at once."""
+        self.renew()
+        return self.look
 
     async def _look(self) -> None:
+        nodes, partitions, reservations = await asyncio.gather(
+            self._ask(parse_nodes, "sinfo", "--Node", "--all", f"--Format={NODE_FORMAT}"),
+            self._ask(parse_partitions, "scontrol", "--oneliner", "--all", "show", "partition"),
+            self._ask(parse_reservations, "scontrol", "--oneliner", "show", "reservation"),
+        )
+        for found in (nodes, partitions, reservations):
+            if isinstance(found, Exception):
+                self.log.warning("A look at what Slurm has failed: %s", found)
+        if isinstance(nodes, Exception):
+            self.trouble = str(nodes)
+            return
+        # Without limits and reservations the nodes still say what there is.
+        fresh = Look(
+            nodes,
+            None if isinstance(partitions, Exception) else partitions,
+            None if isinstance(reservations, Exception) else reservations,
+        )
+        self.look = fresh
+        self.looked, self.trouble = time.time(), ""
+
+    async def _ask(self, parse: Callable[[str], Any], command: str, *arguments: str) -> Any:
         try:
-            text = await self.client.query("sinfo", "--Node", "--all", f"--Format={NODE_FORMAT}")
-            self.rows = parse_nodes(text)
+            return parse(await self.client.query(command, *arguments))
         except (BackendUnavailable, Garbled) as error:
-            self.trouble = str(error)
-            self.log.warning("The look at Slurm's nodes failed: %s", error)
-        else:
-            self.looked, self.trouble = time.time(), ""
+            return error
 
     async def address_of(self, name: str) -> str:
         """Slurm's NodeAddr of a node, the name itself if Slurm does not tell."""
         for again in (False, True):
             if again:
                 await self.refresh()
-            for row in self.rows or ():
+            for row in self.look.rows if self.look else ():
                 if row.name == name and row.address:
                     return row.address
         return name
 
     def availability(self, profile: Profile) -> Availability:
         """What the last look says about ``profile``."""
-        rows = self.snapshot()
+        look = self.snapshot()
         try:
             options = validate_options(profile.options)
         except SiteError as error:
             return Availability(False, None, error.sentence)
-        if rows is None:
+        if look is None:
             if self.trouble:
                 return Availability(False, None, self.trouble)
             return Availability(True, None, "asking SLURM …")
         if self.trouble:
             # An old look says nothing of now: offer the profile, claim nothing.
             return Availability(False, None, self.trouble, self.looked)
-        found = self._fit(profile, options, rows)
-        return Availability(found.usable, found.free, found.words, self.looked)
+        found: Availability = self._once(
+            "fit", profile, look, lambda: fit(profile, options, look, self.looked or time.time())
+        )
+        return Availability(found.usable, found.free, found.words, self.looked, found.idle)
 
-    def _fit(
-        self, profile: Profile, options: SlurmOptions, rows: tuple[NodeRow, ...]
-    ) -> Availability:
-        """``fit``, computed once per look: it reads every node, and every page asks again."""
-        if self._fits[0] is not rows:
-            self._fits = (rows, {})
-        known = self._fits[1].get(id(profile))
+    def offered(self, profile: Profile) -> Profile | str:
+        """``profile`` within what there is, as the last look has it; a text says why not."""
+        look = self.snapshot()
+        try:
+            options = validate_options(profile.options)
+        except SiteError as error:
+            return error.sentence
+        if look is None:
+            return profile
+        found: Profile | str = self._once(
+            "offer", profile, look, lambda: self._offer(profile, options, look)
+        )
+        return found
+
+    def _offer(self, profile: Profile, options: SlurmOptions, look: Look) -> Profile | str:
+        """The same object as long as it is equal: pages keep what they made of it."""
+        fresh = offer(profile, options, look)
+        known = self._offers.get(id(profile))
+        if known is not None and known[0] is profile and known[1] == fresh:
+            return known[1]
+        if len(self._offers) > 1000:
+            self._offers.clear()  # of sites that have changed since
+        self._offers[id(profile)] = (profile, fresh)
+        return fresh
+
+    def _once(self, what: str, profile: Profile, look: Look, compute: Callable[[], Any]) -> Any:
+        """Computed once per look: it reads every node, and every page asks again."""
+        kept = self._kept.get(what)
+        if kept is None or kept[0] is not look:
+            kept = self._kept[what] = (look, {})
+        known = kept[1].get(id(profile))
         # The entry holds the profile, so its id cannot have become another one's.
         if known is None or known[0] is not profile:
-            known = self._fits[1][id(profile)] = (profile, fit(profile, options, rows))
+            known = kept[1][id(profile)] = (profile, compute())
         return known[1]
-
-
-def fit(profile: Profile, options: SlurmOptions, rows: tuple[NodeRow, ...]) -> Availability:
-    """How many sessions with the profile's defaults fit now. Pure.
-
-    Counted node by node, for a session never spans two. Nodes that are down, drained or in
-    maintenance do not count; a node that Slurm has planned for a waiting job is not free.
-    """
-    names = options.partition.split(",") if options.partition else []
-    mine = [row for row in rows if (row.partition in names if names else row.default)]
-    if not mine:
-        what = f"partition {options.partition}" if names else "default partition"
-        return Availability(False, None, f"SLURM has no {what}")
-    able = [row for row in mine if row.usable]
-    if not able:
-        return Availability(False, 0, "all its nodes are down or drained")
-    resources, _ = resolve(profile, Wish())
-    gpus = resources.gpus
-    if gpus.count:
-        able = [row for row in able if _gpus(row.gpus, gpus) >= gpus.count]
-        if not able:
-            kind = f" of type {gpus.type}" if gpus.type else ""
-            return Availability(False, 0, f"no node that is up has {gpus.count} GPU{kind}")
-    if options.constraint or options.reservation:
-        return Availability(True, None)  # which nodes these leave is Slurm's to say
-    free = 0
-    for row in {row.name: row for row in able}.values():
-        if row.planned:
-            continue
-        fits = [row.cpus_idle // resources.cpus, row.memory_idle // resources.memory]
-        if gpus.count:
-            fits.append((_gpus(row.gpus, gpus) - _gpus(row.gpus_used, gpus)) // gpus.count)
-        free += min(max(0, min(fits)), 1) if options.exclusive else max(0, min(fits))
-    return Availability(True, free, "starts now" if free else "none free now: it will queue")
-
-
-def _gpus(counts: Mapping[str, int], wanted: Gpus) -> int:
-    return counts.get(wanted.type, 0) if wanted.type else sum(counts.values())

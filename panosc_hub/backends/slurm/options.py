@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from ...core.choices import valid
 from ...errors import SiteError
 
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+:\-]{0,127}"
@@ -20,21 +21,117 @@ PATH = r"/[A-Za-z0-9_./%@+=,\-]{0,900}"
 
 EXTRA = r"--[a-z][a-z0-9\-]{1,40}(=[A-Za-z0-9_.:/%@+,&|!()*\[\]=\-]{1,255})?"
 _OURS = re.compile(
-    "array|chdir|comment|cpus-per-task|error|export|export-file|get-user-env|gid|gres|help|input|"
-    "job-name|mem|no-requeue|nodes|ntasks|output|parsable|requeue|test-only|time|uid|usage|"
-    "version|wait|wrap"
+    "array|chdir|comment|cpus-per-task|error|export|export-file|get-user-env|gid|gpus|gres|help|"
+    "input|job-name|mem|no-requeue|nodes|ntasks|ntasks-per-node|output|parsable|requeue|"
+    "test-only|time|uid|usage|version|wait|wrap"
 )
 
+CHOOSABLE = ("partition", "account", "qos", "reservation", "constraint")
+"""The options that may be more than a fixed text."""
 
-def _exact(pattern: str) -> BeforeValidator:
-    """``fullmatch``: with ``match`` and ``$`` a final newline would pass."""
+FIELDS = ("proposal", "instrument")
+"""What a rule's text may name in braces."""
 
-    def check(value: Any) -> Any:
-        if isinstance(value, str) and value and not re.fullmatch(pattern, value):
-            raise ValueError(f"{value[:60]!r} has characters that Slurm names do not have")
+
+def _fit(pattern: str, value: str) -> str:
+    # ``fullmatch``: with ``match`` and ``$`` a final newline would pass.
+    if value and not re.fullmatch(pattern, value):
+        raise ValueError(f"{value[:60]!r} has characters that Slurm names do not have")
+    return value
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Mine(_Part):
+    """``{mine: true}``: the user chooses among those that Slurm says they have."""
+
+    mine: Literal[True]
+
+
+class ByProposal(_Part):
+    """``{proposal: "{proposal}-beamtime", otherwise: …}``: what belongs to the proposal.
+
+    Used if there is one of that name and the user may use it; ``otherwise`` in all other cases.
+    """
+
+    proposal: str = Field(max_length=128)
+    otherwise: str | tuple[str, ...] | Mine = ""
+
+    def fill(self, fields: Mapping[str, str | None]) -> str:
+        """The name for this proposal; empty if a field of it is not known."""
+        text = self.proposal
+        for name in FIELDS:
+            if "{" + name + "}" in text:
+                value = fields.get(name) or ""
+                # The catalogue's texts become part of a Slurm name, or of nothing.
+                if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}", value):
+                    return ""
+                text = text.replace("{" + name + "}", value)
+        return text
+
+
+Plain = str | tuple[str, ...] | Mine
+"""A fixed text, a list to choose from (the default first), or what the user has."""
+
+Choice = Plain | ByProposal
+
+
+def _choice(pattern: str, mine: bool) -> tuple[BeforeValidator, AfterValidator]:
+    """What the file says to a :data:`Choice`, then its texts against ``pattern``."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            body = dict(value)
+            if "proposal" in body:
+                if "otherwise" in body:
+                    body["otherwise"] = read(body["otherwise"])
+                    if isinstance(body["otherwise"], ByProposal):
+                        raise ValueError("'otherwise' is a text, a list or {mine: true}")
+                return _model(ByProposal, body)
+            return _model(Mine, body)
+        if isinstance(value, (list, tuple)):
+            if not value or not all(isinstance(item, str) for item in value):
+                raise ValueError("a list needs at least one text, and nothing but texts")
+            if len(value) > 64 or len(set(value)) != len(value):
+                raise ValueError("a list has at most 64 entries, none of them twice")
+            return tuple(value)
+        if isinstance(value, str):
+            return value
+        raise ValueError("is a text, a list, {mine: true} or {proposal: …, otherwise: …}")
+
+    def check(value: Choice) -> Choice:
+        if isinstance(value, Mine) and not mine:
+            raise ValueError("{mine: true} is for account, qos and reservation")
+        if isinstance(value, ByProposal):
+            named = set(re.findall(r"\{(.*?)\}", value.proposal))
+            if not named or named - set(FIELDS):
+                raise ValueError("'proposal' must name {proposal} or {instrument}, nothing else")
+            _fit(pattern, re.sub(r"\{\w+\}", "x", value.proposal))
+            check(value.otherwise)
+        elif isinstance(value, tuple):
+            for item in value:
+                _fit(pattern, item)
+                if not valid(item):
+                    raise ValueError(f"{item[:60]!r} cannot be chosen: too odd for a form or link")
+        elif isinstance(value, str):
+            _fit(pattern, value)
         return value
 
-    return BeforeValidator(check)
+    return BeforeValidator(read), AfterValidator(check)
+
+
+def _model(model: type[_Part], body: Mapping[str, Any]) -> _Part:
+    """Its mistakes in one sentence: pydantic would tell them for each type of the union."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        where = ", ".join(str(each["loc"][0]) for each in error.errors() if each["loc"])
+        raise ValueError(
+            f"{where or 'it'}: not understood; write a text, a list, {{mine: true}} or "
+            "{proposal: …, otherwise: …}"
+        ) from None
 
 
 def _extra(value: Any) -> Any:
@@ -46,6 +143,12 @@ def _extra(value: Any) -> Any:
     return value
 
 
+_NAMES = _choice(NAMES, mine=False)
+_NAME = _choice(NAME, mine=True)
+_RESERVATION = _choice(NAMES, mine=True)
+_CONSTRAINT = _choice(CONSTRAINT, mine=False)
+
+
 class SlurmOptions(BaseModel):
     """Keys that ``profiles[].options`` may have when ``backend`` is ``slurm``.
 
@@ -54,14 +157,20 @@ class SlurmOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    partition: Annotated[str, _exact(NAMES)] = Field(
+    partition: Annotated[Choice, *_NAMES] = Field(
         default="", description="Partition, or several joined by commas; empty: the default one."
     )
-    account: Annotated[str, _exact(NAME)] = ""
-    qos: Annotated[str, _exact(NAME)] = ""
-    reservation: Annotated[str, _exact(NAMES)] = ""
-    constraint: Annotated[str, _exact(CONSTRAINT)] = Field(
+    account: Annotated[Choice, *_NAME] = ""
+    qos: Annotated[Choice, *_NAME] = ""
+    reservation: Annotated[Choice, *_RESERVATION] = ""
+    constraint: Annotated[Choice, *_CONSTRAINT] = Field(
         default="", description="Node features, in Slurm's syntax, for example a100&nvlink."
+    )
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Nodes of the job; resources are for each. The session is on the first.",
     )
     exclusive: bool | Literal["user", "mcs"] = Field(
         default=False, description="Share the node with nobody (true), or the user's own jobs."
@@ -86,15 +195,37 @@ class SlurmOptions(BaseModel):
         default=(), description="Other sbatch options, each as --option or --option=value."
     )
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Every text that the file itself gives for ``name``: fixed, listed, or otherwise."""
+        value = getattr(self, name)
+        if isinstance(value, ByProposal):
+            value = value.otherwise
+        if isinstance(value, Mine):
+            return ()
+        return value if isinstance(value, tuple) else (value,)
+
+    def fixed(self, name: str) -> str:
+        """What an untouched form means, as far as the file alone tells."""
+        return next(iter(self.texts(name)), "")
+
+    @property
+    def needs_accounts(self) -> bool:
+        """Whether it matters which accounts a user has."""
+        return any(getattr(self, name) for name in ("account", "qos", "reservation"))
+
 
 def validate_options(options: Mapping[str, Any]) -> SlurmOptions:
     """The model of ``options``. Raises :class:`SiteError` naming every mistake."""
     try:
         return SlurmOptions.model_validate(dict(options))
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(p) for p in each['loc']) or 'options'}: "
-            + each["msg"].removeprefix("Value error, ")
-            for each in error.errors()
-        ]
-        raise SiteError("Slurm options: " + "; ".join(problems)) from None
+        raise SiteError("Slurm options: " + "; ".join(_sentences(error))) from None
+
+
+def _sentences(error: ValidationError) -> Iterable[str]:
+    # One mistake in a union is told once, though each of its types complains.
+    told: dict[str, str] = {}
+    for each in error.errors():
+        where = str(each["loc"][0]) if each["loc"] else "options"
+        told.setdefault(where, each["msg"].removeprefix("Value error, "))
+    return (f"{where}: {what}" for where, what in told.items())

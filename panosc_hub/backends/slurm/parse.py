@@ -9,7 +9,7 @@ end every row with a mark, so that a row cut in the middle shows.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...core.jobstate import JobState
 
@@ -21,25 +21,6 @@ NAMED_FORMAT = QUEUE_FORMAT.removesuffix(".") + "%j|."
 
 _QUEUE_HEADER = "JOBID|STATE|EXEC_HOST|USER|START_TIME|TIME_LEFT|REASON|."
 _NAMED_HEADER = _QUEUE_HEADER.removesuffix(".") + "NAME|."
-
-_NODE_FIELDS = (
-    "Partition",
-    "NodeList",
-    "StateComplete",
-    "CPUsState",
-    "Memory",
-    "AllocMem",
-    "Gres",
-    "GresUsed",
-    "NodeAddr",
-    "Available",
-)
-NODE_FORMAT = ",".join(f"{name}:|" for name in _NODE_FIELDS)
-"""For ``sinfo --Node --Format``; one row for each node of each partition."""
-
-_NODE_HEADER = (
-    "PARTITION|NODELIST|STATECOMPLETE|CPUS(A/I/O/T)|MEMORY|ALLOCMEM|GRES|GRES_USED|NODE_ADDR|AVAIL|"
-)
 
 _STATE_NAMES = {
     # CONFIGURING, POWER_UP_NODE: the node boots for the job. The HOLDs can be released.
@@ -186,82 +167,3 @@ def parse_exit(text: str) -> tuple[int, int] | None:
     """Exit status and signal from ``scontrol --oneliner show job``; None if it is not told."""
     match = re.search(r"\bExitCode=(\d{1,3}):(\d{1,3})\b", text)
     return (int(match.group(1)), int(match.group(2))) if match else None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRow:
-    """One node as a member of one partition. Memory in bytes; ``gpus`` by type ("" untyped).
-
-    ``default`` tells the partition of jobs that name none.
-    """
-
-    partition: str
-    default: bool
-    name: str
-    address: str
-    usable: bool
-    planned: bool
-    cpus_idle: int
-    memory_idle: int
-    gpus: dict[str, int] = field(default_factory=dict)
-    gpus_used: dict[str, int] = field(default_factory=dict)
-
-
-_NODE_UP = frozenset({"idle", "mixed", "allocated", "completing", "planned"})
-# A node in any of these takes no new job although its base state may still read "idle".
-_NODE_BARS = frozenset(
-    {"down", "drain", "drained", "draining", "fail", "failing", "not_responding", "unknown"}
-    | {"maint", "maintenance", "reserved", "perfctrs", "reboot", "reboot_issued"}
-    | {"reboot_requested", "invalid", "invalid_reg", "blocked", "inval", "future", "error"}
-)
-
-
-def parse_nodes(text: str) -> tuple[NodeRow, ...]:
-    """Rows of ``sinfo --Node --Format=NODE_FORMAT``. Raises :class:`Garbled`."""
-    rows: list[NodeRow] = []
-    for line in after_header(text, _NODE_HEADER, "sinfo"):
-        cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) != len(_NODE_FIELDS) + 1 or cells[-1]:
-            raise Garbled(f"sinfo: odd row {line[:80]!r}")
-        name = dict(zip(_NODE_FIELDS, cells, strict=False))
-        cpus = re.fullmatch(r"(\d+)/(\d+)/(\d+)/(\d+)", name["CPUsState"])
-        if cpus is None or not name["Memory"].isdecimal():
-            raise Garbled(f"sinfo: odd numbers in {line[:80]!r}")
-        allocated = int(name["AllocMem"]) if name["AllocMem"].isdecimal() else 0
-        # "idle+planned" lists all flags; "idle*" marks a node that does not answer.
-        words = set(re.findall(r"[a-z_]+", name["StateComplete"].lower()))
-        words |= {"not_responding"} if "*" in name["StateComplete"] else set()
-        rows.append(
-            NodeRow(
-                partition=name["Partition"].removesuffix("*"),
-                default=name["Partition"].endswith("*"),
-                name=name["NodeList"],
-                address=name["NodeAddr"],
-                usable=name["Available"] == "up"
-                and bool(words & _NODE_UP)
-                and not words & _NODE_BARS,
-                planned="planned" in words,
-                cpus_idle=int(cpus.group(2)),
-                memory_idle=max(0, int(name["Memory"]) - allocated) * 2**20,
-                gpus=parse_gres(name["Gres"]),
-                gpus_used=parse_gres(name["GresUsed"]),
-            )
-        )
-    return tuple(rows)
-
-
-_GPU = re.compile(r"gpu(?::([A-Za-z0-9_.\-]+))?:([0-9]+)")
-
-
-def parse_gres(text: str) -> dict[str, int]:
-    """GPUs by type of a Gres or GresUsed cell, such as ``gpu:a100:2(IDX:0-1),gpu:1g.10gb:28``.
-
-    ``gpu:4`` counts under the empty type. What is not a GPU is left out.
-    """
-    gpus: dict[str, int] = {}
-    for item in re.sub(r"\([^)]*\)", "", text).split(","):
-        match = _GPU.fullmatch(item.strip())
-        if match:
-            kind = match.group(1) or ""
-            gpus[kind] = gpus.get(kind, 0) + int(match.group(2))
-    return gpus
