@@ -165,9 +165,17 @@ class Globals:
         return next((r for r in rows if r.name == name), None)
 
     def pending(self, spawner: Any, progress_url: str, hub: str) -> dict[str, Any]:
-        """What the pending page's script needs: addresses of *this* server, named or not."""
+        """What the pending page's script needs: addresses of *this* server, named or not.
+
+        While a Hub that was restarted looks for a session, JupyterHub has no stream of events for
+        it: the page shows what is known (``lines``) and asks again.
+        """
         user, name = spawner.user.name, spawner.name
+        checking = getattr(spawner, "pending", None) == "check"
+        events = getattr(spawner, "events", None)
         return {
+            "checking": checking,
+            "lines": list(events.lines) if checking and events is not None else [],
             "progress": progress_url,
             "stop": stop_path(hub, user, name),
             "form": server_path(f"{hub}spawn", user, name),

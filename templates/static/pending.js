@@ -38,12 +38,7 @@ function failed(sentence) {
   byId("ph-back").hidden = false;
 }
 
-const source = new EventSource(data.progress);
-
-// After a dropped connection the Hub tells everything again from the beginning.
-source.onopen = () => byId("progress-log").replaceChildren();
-
-source.onmessage = (event) => {
+function onNews(event) {
   const news = JSON.parse(event.data);
   if (news.progress !== undefined) progress(news.progress);
   // A session that became ready while it is being stopped is not opened any more.
@@ -67,15 +62,30 @@ source.onmessage = (event) => {
     byId("progress-message").textContent = news.message;
     line(news.message, news.at, Boolean(news.replaces));
   }
-};
+}
 
-source.onerror = () => {
+function reloadSoon() {
+  setTimeout(() => { if (!finished && !stopping) window.location.reload(); }, 3000);
+}
+
+function follow() {
+  const stream = new EventSource(data.progress);
+  // After a dropped connection the Hub tells everything again from the beginning.
+  stream.onopen = () => byId("progress-log").replaceChildren();
+  stream.onmessage = onNews;
   // A dropped connection is opened again by the browser. CLOSED means that the Hub refused:
   // the start has ended meanwhile, and the page itself knows how.
-  if (source.readyState === EventSource.CLOSED && !finished && !stopping) {
-    setTimeout(() => window.location.reload(), 3000);
-  }
-};
+  stream.onerror = () => { if (stream.readyState === EventSource.CLOSED) reloadSoon(); };
+  return stream;
+}
+
+// A Hub that was restarted has no stream of events for a session that it looks for.
+const source = data.checking ? null : follow();
+if (data.checking) {
+  for (const text of data.lines) line(text);
+  byId("progress-message").textContent = data.lines.at(-1) || "The Hub asks whether it still runs …";
+  reloadSoon();
+}
 
 byId("stop-server-btn").addEventListener("click", async () => {
   const button = byId("stop-server-btn");
@@ -84,7 +94,7 @@ byId("stop-server-btn").addEventListener("click", async () => {
   button.textContent = "Stopping …";
   try {
     await stopServer(data.stop);
-    source.close();
+    source?.close();
     window.location.assign(data.home);
   } catch (error) {
     stopping = false;

@@ -40,6 +40,9 @@ class Scene:
     events: list[dict[str, Any]] = field(default_factory=list)
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     stop_status: int = 204
+    checking: tuple[str, ...] | None = None
+    """The Hub was restarted and has said this of the session that it looks for."""
+
     sessions: list[Any] = field(default_factory=list)
     named: bool = True
     posted: list[dict[str, list[str]]] = field(default_factory=list)
@@ -135,7 +138,10 @@ class SpawnPage(PageHandler):
 class PendingPage(PageHandler):
     def get(self, user: str, server: str | None) -> None:
         server = server or ""
-        spawner = SimpleNamespace(name=server, user=SimpleNamespace(name=user))
+        spawner = SimpleNamespace(name=server, user=SimpleNamespace(name=user), pending="spawn")
+        if self.scene.checking is not None:
+            spawner.pending = "check"
+            spawner.events = SimpleNamespace(lines=self.scene.checking)
         where = f"servers/{server}" if server else "server"
         self.show(
             "spawn_pending.html",

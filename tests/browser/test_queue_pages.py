@@ -55,6 +55,24 @@ async def test_a_place_in_the_queue_is_one_line(opened: Any) -> None:
         ]
 
 
+async def test_a_session_that_a_restarted_hub_looks_for_is_shown_and_asked_for_again(
+    opened: Any, scene: Scene
+) -> None:
+    scene.checking = (
+        "The Hub was restarted; it looks for the job again",
+        "Waiting in the queue: 3 jobs are ahead",
+    )
+    async with opened("/hub/spawn-pending/amember") as page:
+        assert await page.locator("h1").inner_text() == "Looking for your session"
+        assert "nothing is lost" in await page.locator("#ph-pending-lead").inner_text()
+        lines = await page.locator("#progress-log .ph-line").all_inner_texts()
+        assert lines == list(scene.checking)
+        assert await page.locator("#progress-message").inner_text() == lines[-1]
+        assert await page.locator("#stop-server-btn").is_enabled()
+        scene.checking = None  # found; the next page follows it
+        await page.get_by_role("heading", name="Starting your session").wait_for(timeout=10_000)
+
+
 async def test_the_home_page_warns_before_the_time_ends(opened: Any, picture: Any) -> None:
     async with opened("/hub/home") as page:
         soon, later = await page.get_by_test_id("ends").all()

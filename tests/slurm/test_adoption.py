@@ -84,6 +84,10 @@ async def test_jobs_that_a_killed_hub_left_starting_are_adopted(
         "ingo": "check",
         "mira": "check",
     }
+    async with hub.browser("paula") as browser:
+        page = (await browser.client.get("/hub/spawn-pending/paula")).text
+    assert "Looking for your session" in page
+    assert "The Hub was restarted; it looks for the job again" in page
     (tmp_path / "gate").touch()
     for user in ("ingo", "mira", "paula"):
         if user == "paula":
