@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ from typing import Any
 
 from panosc_hub.backends.base import Availability
 from panosc_hub.catalogue.base import Catalogue
+from panosc_hub.core.choices import Menu, Option
 from panosc_hub.core.identity import Person
 from panosc_hub.core.policy import Moment
+from panosc_hub.core.profiles import Limits, Profile, tighten
 from panosc_hub.core.proposals import Dataset, DatasetStatus, Proposal
 from panosc_hub.core.selection import Selection
 from panosc_hub.core.site import Site
@@ -176,6 +179,37 @@ DATASETS: dict[str, list[Dataset]] = {
         for i in range(1000)
     ],
 }
+
+
+ACCOUNTS = Menu(
+    "account", "Account", (Option("hg123", note="of HG-123"), Option("mx-2000", "MX 2000")), "hg123"
+)
+RESERVATIONS = Menu("reservation", "Reservation", (Option("beam_1", "Beamtime", "until 18:00"),))
+QOS = Menu("qos", "QOS", (Option("normal"),), "normal")
+"""One option: nothing to choose."""
+
+
+def _menus(profile: Profile, person: Person) -> tuple[Menu, ...]:
+    return {"small": (ACCOUNTS, RESERVATIONS, QOS), "a100": (ACCOUNTS,)}.get(profile.id, ())
+
+
+def choosing(**limits: Any) -> Stage:
+    """A stage with menus, two types of GPU, and an environment that takes paths.
+
+    ``limits`` are what Slurm has now; ``small="…"`` says why that profile cannot be had.
+    """
+    body = copy.deepcopy(SITE)
+    body["environments"][1]["paths"] = ["/home/{username}/**", "/software/*/envs/*"]
+    body["profiles"][1]["gpus"] |= {"type": ["a100", "h100"], "most": {"h100": 2}}
+    gone = {name: limits.pop(name) for name in list(limits) if isinstance(limits[name], str)}
+
+    def offered(profile: Profile) -> Profile | str:
+        if profile.id in gone:
+            return str(gone[profile.id])
+        return tighten(profile, Limits(**limits)) if profile.backend == "slurm" else profile
+
+    facility = StageFacility(site=Site.model_validate(body))
+    return Stage(facility=facility, now=Moment(offered=offered, menus=_menus))
 
 
 @dataclass

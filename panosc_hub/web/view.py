@@ -358,8 +358,8 @@ def _summary(
     parts = [data or "No data", f"{card.title} {card.version}" if card else "Empty workspace"]
     if chosen:
         profile = chosen.offer.profile
-        parts.append(f"{profile.title} on {words.place(profile.backend)}, {chosen.offer.summary}")
-        parts += [f"{menu.title} {menu.said}" for menu in menus if menu.said]
-        if path := want.chosen(PATH):
-            parts.append(path)
+        compute = [f"{profile.title} on {words.place(profile.backend)}", chosen.offer.summary]
+        compute += [f"{menu.title} {menu.said}" for menu in menus if menu.said]
+        compute.append(want.chosen(PATH) or "")
+        parts.append(", ".join(filter(None, compute)))
     return " · ".join(parts)

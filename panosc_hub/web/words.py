@@ -79,7 +79,7 @@ def gpu(offer: GpuOffer, count: int) -> str:
     types = offer.types
     name = gpu_type(types[0]) if len(types) == 1 else ""
     if offer.kind == "shard":
-        return f"{plural(count, 'share')} of a {name or 'GPU'}"
+        return f"{plural(count, 'share')} of {name or 'a GPU'}"
     return f"{count} × {name}" if name else plural(count, "GPU")
 
 

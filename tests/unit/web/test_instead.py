@@ -18,7 +18,7 @@ from panosc_hub.core.state import ServerState
 from panosc_hub.errors import BackendError
 from panosc_hub.web import page
 from panosc_hub.web.instead import adapted, advise, starts_now
-from tests.stage import Stage
+from tests.stage import Stage, choosing
 
 WHY = "The session did not start within 10 min, so its job was cancelled."
 
@@ -67,6 +67,22 @@ def test_amounts_that_the_other_profile_does_not_offer_become_its_own() -> None:
     medium = site.profile("medium")
     assert medium is not None
     assert adapted(asked, medium) == Selection("medium", "HG-123", cpus=4)
+
+
+def test_answers_that_the_other_profile_offers_too_are_taken_along() -> None:
+    stage = choosing()
+    other = stage.facility.site.profile("a100")
+    assert other is not None
+    asked = Selection("small", choices=(("account", "mx-2000"), ("reservation", "beam_1")))
+    menus = stage.now.all_menus(other, stage.person())
+    assert adapted(asked, other, menus).choices == (("account", "mx-2000"),)
+
+
+def test_what_is_not_offered_now_is_not_proposed() -> None:
+    staff = Person("ingo", frozenset({"staff"}))
+    wish = Wish(memory=64 * 2**30)
+    stage = choosing(exclusive="no node is up")
+    assert instead("small", stage=stage, wish=wish, person=staff, moment=stage.now) == "medium"
 
 
 def given_up(ago: float = 60, **looks: Availability) -> Stage:

@@ -13,12 +13,23 @@ import pytest
 from bs4 import BeautifulSoup, Tag
 
 from panosc_hub.backends.base import Availability
+from panosc_hub.core.choices import Menu, Option
 from panosc_hub.core.identity import Person
+from panosc_hub.core.policy import Moment
 from panosc_hub.core.selection import FIELDS, Selection, parse_form
 from panosc_hub.core.templates import picture_type
 from panosc_hub.errors import Problem
 from panosc_hub.web import page
-from tests.stage import HOSTILE, PROPOSALS, SITE, Stage, StageCatalogue, StageFacility, template
+from tests.stage import (
+    HOSTILE,
+    PROPOSALS,
+    SITE,
+    Stage,
+    StageCatalogue,
+    StageFacility,
+    choosing,
+    template,
+)
 
 
 async def render(stage: Stage) -> BeautifulSoup:
@@ -30,6 +41,11 @@ def submitted(soup: BeautifulSoup) -> dict[str, list[str]]:
     form: dict[str, list[str]] = {}
     for field in soup.select("input[name], select[name]"):
         if field.has_attr("disabled"):
+            continue
+        if field.name == "select":
+            field = field.select_one("option[selected]") or field.select("option")[0]
+            name = str(field.find_parent("select")["name"])  # type: ignore[index]
+            form.setdefault(name, []).append(str(field["value"]))
             continue
         if field.get("type") in ("radio", "checkbox") and not field.has_attr("checked"):
             continue
@@ -83,6 +99,47 @@ async def test_a_facility_replaces_a_part_of_the_form_by_its_own_template(tmp_pa
 async def test_the_form_has_no_field_that_the_parser_does_not_know() -> None:
     names = {str(f["name"]) for f in (await render(Stage())).select("[name]")}
     assert names <= set(FIELDS)
+    names = {str(f["name"]) for f in (await render(choosing())).select("[name]")}
+    assert {n for n in names if not n.startswith("choice-")} <= set(FIELDS)
+    assert {"choice-account", "choice-reservation", "choice-path"} <= names
+
+
+async def test_without_javascript_menus_can_be_answered_and_mean_their_default() -> None:
+    assert parse_form(submitted(await render(choosing()))) == Selection(profile="small")
+    answers = {"choice-account": "mx-2000", "choice-path": "/home/amember/env"}
+    soup = await render(choosing().link(profile="small", environment="pyfai", **answers))
+    assert parse_form(submitted(soup)) == Selection(
+        profile="small",
+        environment="pyfai",
+        choices=(("account", "mx-2000"), ("path", "/home/amember/env")),
+    )
+    for field in soup.select("noscript select, noscript input"):
+        assert soup.find("label", attrs={"for": str(field["id"])}), field
+
+
+async def test_without_javascript_another_profile_can_be_chosen_all_the_same() -> None:
+    form = submitted(await render(choosing()))
+    assert parse_form({**form, "profile": ["medium"]}) == Selection(profile="medium")
+
+
+async def test_hostile_menus_are_text_and_nothing_else() -> None:
+    stage = choosing()
+    hostile = Menu("account", HOSTILE, (Option("a", HOSTILE, HOSTILE), Option(HOSTILE)), "a")
+    stage.now = Moment(menus=lambda profile, person: (hostile,))
+    html = await page.options_form(stage)
+    soup = BeautifulSoup(html, "html.parser")
+    assert not soup.find_all("img", onerror=True)
+    assert [s.get("type") for s in soup.find_all("script")] == ["application/json"]
+    assert html.count("</script>") == 1
+
+
+async def test_a_refused_answer_is_shown_beside_the_menus_and_what_was_good_is_kept() -> None:
+    stage = choosing()
+    stage.post({"profile": ["small"], "choice-account": ["mx-2000"], "choice-qos": ["--vip"]})
+    soup = await render(stage)
+    (problem,) = soup.select("#ph-compute .ph-problem")
+    assert problem.get_text(" ", strip=True).startswith("QOS has characters")
+    assert data(soup)["selection"]["choices"] == {"account": "mx-2000"}
 
 
 async def test_a_profile_that_is_not_allowed_cannot_be_posted() -> None:

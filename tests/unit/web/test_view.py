@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from panosc_hub.backends.base import Availability
+from panosc_hub.core.choices import Menu
 from panosc_hub.core.identity import Person
-from panosc_hub.core.profiles import GpuOffer, Wish
+from panosc_hub.core.policy import Moment
+from panosc_hub.core.profiles import GpuOffer, Profile, Wish
 from panosc_hub.core.selection import Selection
-from panosc_hub.errors import Problem
+from panosc_hub.errors import BackendUnavailable, Problem
 from panosc_hub.web import rows, view, words
 from panosc_hub.web.offers import offer_of, offers, with_wish
 from panosc_hub.web.sessions import sessions
-from tests.stage import DATASETS, PROPOSALS, TEMPLATES, Stage
+from tests.stage import DATASETS, PROPOSALS, TEMPLATES, Stage, choosing
 
 G = 2**30
 
@@ -29,19 +31,21 @@ def page(
     person: Person | None = None,
     looks: dict[str, Availability] | None = None,
     site_error: str = "",
+    stage: Stage | None = None,
 ) -> view.Page:
-    stage = Stage()
+    stage = stage or Stage()
     site = stage.facility.site
     return view.build(
         site=site,
         templates=TEMPLATES,
-        offers=offers(site, TEMPLATES),
+        offers=offers(site, TEMPLATES, stage.now),
         person=person or stage.person(),
         looks=stage.availability() if looks is None else looks,
         answer=answer or view.Answer("ready", PROPOSALS, DATASETS["HG-123"]),
         asked=asked or view.Asked(),
         remembered=remembered or Selection(),
         site_error=site_error,
+        moment=stage.now,
     )
 
 
@@ -190,10 +194,115 @@ def test_the_stops_of_a_slider_hold_limits_default_and_wish() -> None:
     assert scale.stops[scale.standard].value == "8G"
 
 
-def test_offers_are_computed_once_for_a_site() -> None:
+def test_offers_are_computed_once_for_a_site_and_its_limits() -> None:
     site = Stage().facility.site
     assert offers(site, TEMPLATES) is offers(site, TEMPLATES)
     assert offers(site, TEMPLATES[:1]) is not offers(site, TEMPLATES)
+    few, more = choosing(cpus=8), choosing(cpus=32)
+    found = offers(site, TEMPLATES, few.now)
+    # Another look with the same result: other objects, the same offers.
+    assert offers(site, TEMPLATES, few.now) is found
+    assert offers(site, TEMPLATES, more.now) is not found
+
+
+def test_what_the_backend_has_now_limits_the_sliders_and_the_notebooks() -> None:
+    shown = page(stage=choosing(cpus=8, memory=12 * G, gpus={"a100": 4, "h100": 1}))
+    scales = lines(shown)["small"].offer.scales
+    assert [s.value for s in scales["memory"].stops] == ["2G", "4G", "8G", "12G"]
+    assert lines(shown)["small"].offer.limits["cpus"] == {"min": "1", "max": "8", "default": "4"}
+    assert lines(shown)["medium"].offer.memory == "16 GB"
+    # The profile with 64 GB cannot be had where a node has 12; its notebook goes elsewhere.
+    assert not lines(shown)["a100"].usable
+    assert lines(shown)["a100"].reason == "64 GB memory asked for, 12 GB memory possible now"
+    assert page(stage=choosing(memory=12 * G), asked=linked(template="reconstruct")).selection == (
+        Selection(profile="l4", template="reconstruct")
+    )
+
+
+def test_a_partition_that_disappeared_greys_its_profile_with_the_reason() -> None:
+    shown = lines(page(stage=choosing(small="SLURM has no partition cpu")))["small"]
+    assert (shown.usable, shown.reason, shown.free) == (False, "SLURM has no partition cpu", None)
+
+
+def test_a_backend_that_cannot_tell_its_menus_leaves_the_page_whole() -> None:
+    def fails(profile: Profile, person: Person) -> tuple[Menu, ...]:
+        raise BackendUnavailable("Slurm does not answer.")
+
+    stage = choosing()
+    stage.now = Moment(menus=fails)
+    assert page(stage=stage).menus == ()
+
+
+def test_a_menu_sends_nothing_for_its_default() -> None:
+    account, reservation = page(stage=choosing()).menus
+    assert account.lines == (("", "hg123 · of HG-123"), ("mx-2000", "MX 2000"))
+    assert reservation.lines == (("", "Default"), ("beam_1", "Beamtime · until 18:00"))
+    assert (account.field, account.answer) == ("choice-account", "")
+
+
+def test_a_menu_with_one_line_is_not_shown() -> None:
+    assert "qos" not in {menu.name for menu in page(stage=choosing()).menus}
+
+
+def test_menus_that_profiles_share_are_sent_once() -> None:
+    data = page(stage=choosing()).data
+    assert [m["name"] for m in data["menus"]] == ["account", "reservation", "qos", "gpu"]
+    numbers = {p["id"]: p["menus"] for p in data["profiles"]}
+    assert numbers == {"small": [0, 1, 2], "a100": [3, 0], "exclusive": [], "medium": [], "l4": []}
+    assert data["menus"][3]["lines"] == (("", "A100"), ("h100", "H100 · at most 2"))
+
+
+def test_answers_are_remembered_and_said() -> None:
+    last = Selection("small", environment="pyfai",
+                     choices=(("account", "mx-2000"), ("path", "/home/amember/env")))  # fmt: skip
+    shown = page(stage=choosing(), remembered=last)
+    assert shown.selection == last
+    assert [menu.answer for menu in shown.menus] == ["mx-2000", ""]
+    assert shown.summary.endswith("4 CPUs, 8 GB, 4 h, Account MX 2000, /home/amember/env")
+    assert shown.notices == ()
+
+
+GONE = (("account", "vip"), ("gpu", "v100"), ("path", "/home/other/env"), ("qos", "normal"))
+
+
+def test_remembered_answers_that_are_not_offered_any_more_fall_back_without_a_word() -> None:
+    shown = page(stage=choosing(), remembered=Selection("small", choices=GONE))
+    assert (shown.notices, shown.problems) == ((), {})
+    assert shown.selection == Selection("small", choices=(("qos", "normal"),))
+
+
+def test_a_links_answers_that_are_not_offered_become_problems_beside_their_field() -> None:
+    shown = page(stage=choosing(), asked=linked(profile="small", choices=GONE, environment="pyfai"))
+    assert set(shown.problems) == {"choice-account", "choice-gpu", "choice-path"}
+    assert (
+        "vip is not offered on Small; there is hg123, mx-2000" in shown.problems["choice-account"]
+    )
+    assert "/home/amember/**" in shown.problems["choice-path"][0]
+    assert set(shown.problems) <= set(shown.compute_fields)
+    assert shown.selection.choices == (("qos", "normal"),)
+
+
+def test_a_link_that_names_software_says_so_before_it_is_started() -> None:
+    mine = (("path", "/home/amember/env"),)
+    asked = linked(profile="small", environment="pyfai", choices=mine)
+    shown = page(stage=choosing(), asked=asked)
+    assert shown.selection.choices == mine
+    assert shown.notices == (
+        "The link runs what is at /home/amember/env. Start it only if you know it.",
+    )
+
+
+def test_answers_for_another_profile_are_not_taken_along() -> None:
+    last = Selection("exclusive", choices=(("account", "mx-2000"),))
+    assert page(stage=choosing(), remembered=last).selection == Selection("small")
+
+
+def test_a_link_without_answers_keeps_the_persons_own() -> None:
+    last = Selection("small", choices=(("account", "mx-2000"),))
+    shown = page(stage=choosing(), asked=linked(template="nexus"), remembered=last)
+    assert shown.selection.choices == last.choices
+    shown = page(stage=choosing(), asked=linked(cpus=2), remembered=last)
+    assert shown.selection.choices == ()
 
 
 @pytest.mark.parametrize(
@@ -212,6 +321,10 @@ def test_offers_are_computed_once_for_a_site() -> None:
         (words.gpu(GpuOffer(type="a100"), 2), "2 × A100"),
         (words.gpu(GpuOffer(type="nvidia.com/gpu"), 1), "1 GPU"),
         (words.gpu(GpuOffer(), 0), "no GPU"),
+        (words.gpu(GpuOffer(type=("a100", "h100")), 2), "2 GPUs"),
+        (words.gpu(GpuOffer(type="1g.10gb"), 1), "1 × 1g.10gb"),
+        (words.gpu(GpuOffer(kind="shard"), 2), "2 shares of a GPU"),
+        (words.gpu(GpuOffer(type="a100", kind="shard"), 1), "1 share of A100"),
         (words.dates(date(2026, 1, 12), date(2026, 1, 14)), "12–14 Jan 2026"),
         (words.dates(date(2026, 1, 30), date(2026, 2, 2)), "30 Jan – 2 Feb 2026"),
         (words.dates(None, None), ""),
