@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from .profiles import Identifier, Model, Requirements
 from .proposals import Dataset, Proposal
+from .techniques import title
 
 Scalar = bool | int | float | str
 
@@ -163,7 +164,7 @@ def _fit(template: Template, proposal: Proposal | None, dataset: Dataset | None)
     if dataset:
         shared = [t for t in dataset.techniques if t in match.techniques]
         if shared:
-            return Fit(template, 0, f"for the technique {shared[0]}")
+            return Fit(template, 0, f"for {title(shared[0])}")
         if dataset.format and dataset.format in match.formats:
             return Fit(template, 1, f"reads {dataset.format} files")
     if proposal and proposal.instrument in match.instruments:

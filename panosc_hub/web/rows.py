@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.proposals import Dataset, DatasetStatus, Proposal
 from ..core.quantities import human_memory
+from ..core.techniques import short_name, words_for
 from ..core.templates import Fit, Template, rank
 from . import words
 
@@ -31,17 +32,22 @@ def proposal_json(proposal: Proposal) -> dict[str, Any]:
 
 def dataset_json(dataset: Dataset) -> dict[str, Any]:
     """A dataset for the list, the script and the JSON API."""
+    size = "" if dataset.size is None else human_memory(dataset.size)
+    day, status = words.day(dataset.date), str(dataset.status)
+    about = (size, day, ", ".join(short_name(t) for t in dataset.techniques), dataset.format)
+    known = " ".join(words_for(t) for t in dataset.techniques)
+    find = f"{dataset.name} {known} {dataset.format} {dataset.date or ''} {day} {status}"
     return {
         "pid": dataset.pid,
         "name": dataset.name,
         "size": dataset.size,
-        "size_text": "" if dataset.size is None else human_memory(dataset.size),
         "date": dataset.date.isoformat() if dataset.date else None,
-        "date_text": words.day(dataset.date),
         "techniques": list(dataset.techniques),
         "format": dataset.format,
-        "status": str(dataset.status),
+        "status": status,
         "note": ARCHIVED if dataset.status is DatasetStatus.ARCHIVED else "",
+        "about": " · ".join(part for part in about if part),
+        "find": find.lower(),
     }
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
-from typing import Any
 
 from ..core.choices import FIELD as CHOICE
 from ..core.profiles import GpuOffer
@@ -111,15 +110,3 @@ def _day(day: date) -> str:
 def day(day: date | None) -> str:
     """``"12 Jan 2026"`` or nothing."""
     return _day(day) if day else ""
-
-
-def dataset_about(row: Mapping[str, Any]) -> str:
-    """The second line of a dataset; ``row`` is a ``rows.dataset_json``."""
-    parts = (row["size_text"], row["date_text"], ", ".join(row["techniques"]), row["format"])
-    return " · ".join(part for part in parts if part)
-
-
-def dataset_find(row: Mapping[str, Any]) -> str:
-    """What the filter of the datasets looks into."""
-    techniques = " ".join(row["techniques"])
-    return f"{row['name']} {techniques} {row['format']} {row['date'] or ''} {row['status']}"

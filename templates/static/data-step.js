@@ -20,13 +20,10 @@ const proposalRow = (p) =>
   });
 
 function datasetRow(d) {
-  const about = [d.size_text, d.date_text, d.techniques.join(", "), d.format];
   const badge = d.status === "unknown" ? null
     : el("span", { class: `ph-badge ph-badge-${d.status}` }, d.status);
-  const find = [d.name, ...d.techniques, d.format, d.date || "", d.status].join(" ");
-  return row("dataset", d.pid, [`${d.name} `, badge].filter(Boolean),
-    about.filter(Boolean).join(" · "),
-    { note: d.note, data: { "data-fit": d.fit, "data-name": d.name, "data-find": find } });
+  return row("dataset", d.pid, [`${d.name} `, badge].filter(Boolean), d.about,
+    { note: d.note, data: { "data-fit": d.fit, "data-name": d.name, "data-find": d.find } });
 }
 
 const chosen = (list) => list.querySelector("input:checked");

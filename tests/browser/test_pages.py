@@ -177,7 +177,7 @@ async def test_notebooks_that_suit_come_first_and_all_can_be_shown(opened: Any) 
         await page.get_by_text("agbh_0001").click()
         await page.wait_for_function("document.querySelector('#ph-fits').textContent !== ''")
         assert await cards.count() == 3
-        assert "for the technique PaNET01188" in await cards.first.inner_text()
+        assert "for SAXS (PaNET01188)" in await cards.first.inner_text()
         show = page.locator("#ph-show-all")
         assert await show.get_attribute("aria-expanded") == "false"
         await show.click()

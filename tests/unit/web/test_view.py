@@ -174,7 +174,7 @@ def test_a_thousand_alike_datasets_share_one_table_of_fits() -> None:
     assert len(body["datasets"]) == 1000
     assert len(body["fits"]) == 2
     assert {row["fit"] for row in body["datasets"]} == {1}
-    assert body["fits"][1]["reconstruct"] == {"rank": 0, "why": "for the technique PaNET01168"}
+    assert body["fits"][1]["reconstruct"] == {"rank": 0, "why": "for SFX (PaNET01168)"}
 
 
 def test_an_archived_dataset_says_so_and_never_tells_its_place() -> None:
@@ -182,6 +182,14 @@ def test_an_archived_dataset_says_so_and_never_tells_its_place() -> None:
     assert row["status"] == "archived"
     assert "not on disk" in row["note"]
     assert "location" not in row
+
+
+def test_a_dataset_names_its_technique_and_is_found_by_every_name_of_it() -> None:
+    row = rows.dataset_json(DATASETS["HG-123"][0])
+    assert row["about"].split(" · ")[2] == "SAXS"
+    assert row["techniques"] == ["PaNET01188"]
+    for typed in ("saxs", "panet01188", "small angle x-ray", "agbh_0001", "2026-01-12", "12 jan"):
+        assert typed in row["find"]
 
 
 def test_the_stops_of_a_slider_hold_limits_default_and_wish() -> None:
