@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import jinja2
 
 from ...core.plan import Launch
-from ...core.proposals import Mode
 from ...core.quantities import slurm_duration
 from ...errors import BackendError
 from ...paths import template_path
 from . import options as patterns
 from .options import SlurmOptions
+from .software import software
 
 _TEMPLATE = "slurm/batch.sh.j2"
 _ARGUMENT_LIMIT = 120_000
@@ -37,12 +37,13 @@ _PATTERNS = {
     "comment": r"[A-Za-z0-9_.:,=@\-]{1,250}",
     "chdir": patterns.PATH,
     "output": patterns.PATH,
-    "nodes": r"1",
-    "ntasks": r"1",
+    "nodes": r"[1-9][0-9]{0,3}",
+    "ntasks": r"[1-9][0-9]{0,3}",
+    "ntasks-per-node": r"1",
     "cpus-per-task": r"[1-9][0-9]{0,4}",
     "mem": r"[1-9][0-9]{0,9}M",
     "time": r"[0-9]{1,5}-[0-9]{2}:[0-9]{2}:[0-9]{2}",
-    "gres": r"gpu(:[A-Za-z0-9][A-Za-z0-9_.\-]{0,63})?:[1-9][0-9]{0,3}",
+    "gres": r"(gpu|shard)(:[A-Za-z0-9][A-Za-z0-9_.\-]{0,63})?:[1-9][0-9]{0,3}",
     "partition": patterns.NAMES,
     "account": patterns.NAME,
     "qos": patterns.NAME,
@@ -50,8 +51,6 @@ _PATTERNS = {
     "constraint": patterns.CONSTRAINT,
     "exclusive": r"user|mcs",
 }
-_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
-_MODULE = r"[A-Za-z0-9_][A-Za-z0-9_.+:/\-]{0,200}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +102,26 @@ def directives(script: Script, launch: Launch, options: SlurmOptions) -> list[st
     """The ``#SBATCH`` options. Raises :class:`BackendError` for a value of odd characters."""
     resources = launch.resources
     gpus = resources.gpus
+    kind = launch.profile.gpus.kind if launch.profile.gpus else "gpu"
     values: dict[str, str] = {
         "job-name": script.name,
         "comment": script.comment,
         "chdir": script.home,
         "output": script.output,
-        "partition": options.partition,
-        "account": options.account,
-        "qos": options.qos,
-        "reservation": options.reservation,
-        "constraint": options.constraint,
+        "partition": options.fixed("partition"),
+        "account": options.fixed("account"),
+        "qos": options.fixed("qos"),
+        "reservation": options.fixed("reservation"),
+        "constraint": options.fixed("constraint"),
         "exclusive": options.exclusive if isinstance(options.exclusive, str) else "",
-        "nodes": "1",
-        "ntasks": "1",
+        "nodes": str(options.nodes),
+        # One task on each: with fewer tasks than nodes Slurm would take nodes away.
+        "ntasks": str(options.nodes),
+        "ntasks-per-node": "1" if options.nodes > 1 else "",
         "cpus-per-task": str(resources.cpus),
         "mem": f"{-(-resources.memory // 2**20)}M",
         "time": slurm_duration(resources.walltime) if resources.walltime else "",
-        "gres": ":".join(filter(None, ("gpu", gpus.type, str(gpus.count)))) if gpus.count else "",
+        "gres": ":".join(filter(None, (kind, gpus.type, str(gpus.count)))) if gpus.count else "",
     }
     lines: list[str] = []
     for option, value in values.items():
@@ -139,62 +141,23 @@ def directives(script: Script, launch: Launch, options: SlurmOptions) -> list[st
     return lines + list(options.extra)
 
 
-def binds(launch: Launch) -> list[str]:
-    """Apptainer's ``--bind`` values for the plan's data areas."""
-    found: list[str] = []
-    for area in launch.plan.areas:
-        if re.search(r"[:,\\\x00-\x1f]", area.path):
-            raise BackendError(
-                f"The data area {area.name} cannot be shown in a container: its path has a "
-                "character that Apptainer's --bind does not take. Tell the facility's support.",
-                reason="bad_path",
-            )
-        mode = "ro" if area.mode == Mode.READ_ONLY else "rw"
-        found.append(f"{area.path}:{area.path}:{mode}")
-    return found
-
-
 def render(script: Script, launch: Launch, options: SlurmOptions) -> str:
     """The batch script. Raises :class:`BackendError` if something cannot be written safely."""
-    environment = launch.environment
-    for name in environment.variables:
-        if not re.fullmatch(_VARIABLE, name):
-            raise BackendError(
-                f"{name[:60]!r} is not the name of an environment variable. "
-                "Tell the facility's support.",
-                reason="bad_option",
-            )
-    for module in environment.modules:
-        if not re.fullmatch(_MODULE, module):
-            raise BackendError(
-                f"{module[:60]!r} is not the name of a module. Tell the facility's support.",
-                reason="bad_option",
-            )
     if len(script.start) > _ARGUMENT_LIMIT:
         raise BackendError("The session start-up file is too long for one argument.")
-    wrapper: list[str] = []
-    if environment.apptainer:
-        wrapper = [*script.apptainer, "exec"]
-        wrapper += ["--nv"] if launch.resources.gpus.count else []
-        for bind in binds(launch):
-            wrapper += ["--bind", bind]
-        wrapper.append(environment.apptainer)
     text: str = _template().render(
         directives=directives(script, launch, options),
         walltime=launch.resources.walltime or 0,
-        variables={name: shlex.quote(v) for name, v in environment.variables.items()},
         home=shlex.quote(script.home),
         path=shlex.quote(script.path),
         site_profile=shlex.quote(script.site_profile) if script.site_profile else "",
-        modules=[shlex.quote(m) for m in environment.modules],
         prologue=options.prologue.replace("\r\n", "\n").strip("\n"),
-        prefix=shlex.quote(environment.prefix) if environment.prefix else "",
-        in_container=bool(environment.apptainer),
-        wrapper=shlex.join(wrapper),
+        apptainer=shlex.join(script.apptainer),
         port_range=shlex.quote(script.port_range) if script.port_range else "",
         command=shlex.join(script.command),
         start=pack(script.start),
         plan=pack(json.dumps(launch.plan.to_dict())),
+        **software(launch),
     )
     return text
 
@@ -207,12 +170,16 @@ def pack(text: str) -> str:
 
 
 def shorten(script: str) -> str:
-    """The script for people: packed parts are replaced by their length."""
+    """The script for people: packed parts and helpers are replaced by their length."""
 
     def note(match: re.Match[str]) -> str:
         return f"{match[1]}({len(match[2])} characters)\n{match[3]}"
 
-    return re.sub(r"(?ms)(<<'(?:PANOSC_\w+)'[^\n]*\n)(.*?\n)(PANOSC_\w+)$", note, script)
+    def helper(match: re.Match[str]) -> str:
+        return f"# {match[1]} ({match[2].count(chr(10))} lines)"
+
+    script = re.sub(r"(?ms)(<<'(?:PANOSC_\w+)'[^\n]*\n)(.*?\n)(PANOSC_\w+)$", note, script)
+    return re.sub(r"(?ms)^# >>> ([^\n]*)\n(.*?\n)# <<<$", helper, script)
 
 
 @functools.cache

@@ -13,51 +13,10 @@ from typing import Any
 import pytest
 
 from panosc_hub.backends.slurm.options import SlurmOptions, validate_options
-from panosc_hub.backends.slurm.script import (
-    Script,
-    fill_path,
-    job_comment,
-    job_name,
-    render,
-    shorten,
-)
-from panosc_hub.core.identity import Person
-from panosc_hub.core.plan import Launch, SessionPlan
-from panosc_hub.core.profiles import Environment, Profile, Wish, resolve
-from panosc_hub.core.proposals import Area, Mode
-from panosc_hub.core.selection import Selection
+from panosc_hub.backends.slurm.script import fill_path, job_comment, job_name, render, shorten
+from panosc_hub.core.plan import SessionPlan
 from panosc_hub.errors import BackendError, SiteError
-
-SCRIPT = Script(
-    name="panosc-hub-paula-default-0a1b2c3d",
-    comment="panosc:hub=hub,user=paula,server=",
-    home="/home/paula",
-    output="/home/paula/.panosc-default.log",
-    path="/usr/bin:/bin",
-    command=("jupyterhub-singleuser", "--debug"),
-    start="print('start')\n",
-)
-
-
-def launch(plan: SessionPlan | None = None, profile: Any = None, **environment: Any) -> Launch:
-    made = Profile.model_validate(
-        {"id": "p", "title": "P", "backend": "slurm", "memory": "1G", **(profile or {})}
-    )
-    return Launch(
-        plan=plan or SessionPlan(facility="test"),
-        profile=made,
-        resources=resolve(made, Wish())[0],
-        environment=Environment.model_validate({"id": "e", "title": "E", **environment}),
-        selection=Selection(profile="p"),
-        person=Person("paula"),
-    )
-
-
-def text_of(job: Launch, options: dict[str, Any] | None = None, **script: Any) -> str:
-    text = render(dataclasses.replace(SCRIPT, **script), job, validate_options(options or {}))
-    check = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False)
-    assert check.returncode == 0, check.stderr
-    return text
+from tests.batch import SCRIPT, launch, text_of
 
 
 def directives(text: str) -> list[str]:
@@ -92,6 +51,13 @@ def test_one_task_on_one_node_with_the_profiles_resources() -> None:
         "--qos=n",
         "--no-requeue",
     } <= set(lines)
+
+
+def test_shares_of_a_gpu_and_slices_are_asked_for_by_their_own_names() -> None:
+    shards = launch(profile={"gpus": {"kind": "shard", "count": 2}})
+    slices = launch(profile={"gpus": {"type": "1g.10gb", "count": 1}})
+    assert "--gres=shard:2" in directives(text_of(shards))
+    assert "--gres=gpu:1g.10gb:1" in directives(text_of(slices))
 
 
 def test_memory_is_rounded_up_and_untyped_gpus_have_no_type() -> None:
@@ -178,38 +144,6 @@ def test_a_directive_in_a_value_is_behind_the_first_command() -> None:
     """sbatch stops reading directives at the first command, so none can be smuggled in later."""
     text = text_of(launch(variables={"A": "x\n#SBATCH --qos=vip"}))
     assert text.index("unset SUDO_COMMAND") < text.index("--qos=vip")
-
-
-@pytest.mark.parametrize("environment", [{"variables": {"A=B; id": "x"}}, {"modules": ["x; id"]}])
-def test_names_that_are_no_names_are_refused(environment: dict[str, Any]) -> None:
-    with pytest.raises(BackendError):
-        text_of(launch(**environment))
-
-
-def test_environment_is_activated() -> None:
-    text = text_of(launch(prefix="/opt/env s/x", modules=["Python/3.11"]))
-    assert "export PATH='/opt/env s/x'/bin:\"$PATH\"" in text
-    assert "module load Python/3.11 ||" in text
-
-
-def test_container_gets_binds_and_gpus() -> None:
-    areas = (
-        Area("raw", "/data/a b/raw", "/data", Mode.READ_ONLY),
-        Area("processed", "/data/p", "/data", Mode.READ_WRITE),
-    )
-    job = launch(
-        SessionPlan(facility="t", areas=areas), {"gpus": {"count": 1}}, apptainer="/i/x y.sif"
-    )
-    assert (
-        "exec apptainer exec --nv --bind '/data/a b/raw:/data/a b/raw:ro' "
-        "--bind /data/p:/data/p:rw '/i/x y.sif' \"$python\""
-    ) in text_of(job)
-
-
-def test_a_path_that_would_be_another_bind_is_refused() -> None:
-    plan = SessionPlan(facility="t", areas=(Area("r", "/d:/etc", "/d", Mode.READ_ONLY),))
-    with pytest.raises(BackendError):
-        text_of(launch(plan, apptainer="/i.sif"))
 
 
 def test_plan_and_start_up_travel_whole() -> None:
