@@ -172,11 +172,11 @@ async def test_each_warning_comes_once_and_takes_the_place_of_the_one_before(lab
         await page.work(minutes=45)
         assert await page.toasts() == []
         await page.work(minutes=1)
-        assert await page.toasts() == ["Save your work: this session ends in 14 min, at 14:00"]
+        assert await page.toasts() == ["Save your work: this session ends in 15 min, at 14:00"]
         await page.work(minutes=9)
         assert len(await page.toasts(shown=False)) == 1
         await page.work(minutes=1)
-        assert await page.toasts() == ["Save your work: this session ends in 4 min, at 14:00"]
+        assert await page.toasts() == ["Save your work: this session ends in 5 min, at 14:00"]
         await page.work(minutes=4)
         assert len(await page.toasts(shown=False)) == 2
         await page.shows("less than 1 min left")
@@ -197,7 +197,7 @@ async def test_the_warning_leads_to_the_hub_and_saves(lab: Any) -> None:
 
 @pytest.mark.parametrize("hours", [-30, 2])
 async def test_a_wrong_clock_of_the_browser_changes_nothing(lab: Any, hours: int) -> None:
-    async with lab(Node(timedelta(minutes=14, seconds=30)), skew=timedelta(hours=hours)) as page:
+    async with lab(Node(timedelta(minutes=14, seconds=20)), skew=timedelta(hours=hours)) as page:
         await page.shows("14 min left")
         assert await page.toasts() == ["Save your work: this session ends in 14 min, at 13:14"]
 
@@ -217,7 +217,7 @@ async def test_after_sleep_the_time_is_right_at_once_with_one_warning(lab: Any) 
         await page.sleep(hours=3, minutes=57)
         await page.shows("2 min left")
         assert await page.toasts(shown=False) == [
-            "Save your work: this session ends in 2 min, at 17:00"
+            "Save your work: this session ends in 3 min, at 17:00"
         ]
 
 
@@ -238,7 +238,7 @@ async def test_a_session_begun_anew_under_an_open_page_has_its_own_end(lab: Any)
         await page.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         await page.shows("1 h 0 min left")
         await page.work(minutes=50)
-        assert "ends in 14 min" in (await page.toasts())[0]
+        assert "ends in 15 min" in (await page.toasts())[0]
 
 
 async def test_the_day_is_told_when_it_is_another_one(lab: Any) -> None:

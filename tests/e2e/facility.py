@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import signal
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +22,21 @@ MANY = 24
 
 TOPICS = ("Battery cathodes", "Silk fibres", "Thin films", "Bone mineral", "Colloids", "Catalysts")
 
+SERVER = """\
+#!/bin/sh
+# The prepared session waits here, before its server, for as long as a test wants to look;
+# whoever stops it meanwhile has to wait, too.
+trap 'stopped=yes' INT TERM
+while [ -e '{held}'"/$JUPYTERHUB_USER-$JUPYTERHUB_SERVER_NAME" ]; do sleep 0.05; done
+[ -z "$stopped" ] || exit 0
+trap - INT TERM
+exec jupyterhub-singleuser "$@"
+"""
+
 
 def write_site(folder: Path) -> Path:
-    """The example's site file with more proposals in the catalogue; returns its path."""
+    """The example's site file with more proposals in the catalogue, short sessions, and a server
+    that can be held before it starts; returns its path."""
     yaml = YAML()
     site = yaml.load((HERE / "site.yaml").read_text())
     catalogue = yaml.load((HERE / "proposals.yaml").read_text())
@@ -44,7 +54,14 @@ def write_site(folder: Path) -> Path:
         )
     site["catalogue"]["file"] = str(folder / "proposals.yaml")
     site["templates"][0]["path"] = str(HERE / "templates")
-    folder.mkdir(parents=True, exist_ok=True)
+    batch = next(p for p in site["profiles"] if p["id"] == "slurm-small")
+    batch["walltime"]["min"] = "5m"
+    (folder / "held").mkdir(parents=True, exist_ok=True)
+    server = folder / "server"
+    server.write_text(SERVER.format(held=folder / "held"))
+    server.chmod(0o755)
+    analysis = next(e for e in site["environments"] if e["id"] == "analysis")
+    analysis["command"] = [str(server)]
     yaml.dump(catalogue, folder / "proposals.yaml")
     yaml.dump(site, folder / "site.yaml")
     return folder / "site.yaml"
@@ -118,16 +135,18 @@ class Facility:
                 ):
                     yield process
 
-    @asynccontextmanager
-    async def held(self, user: str, server: str) -> AsyncIterator[None]:
-        """Keep a local session in "starting": freeze its process before it answers."""
-        while not (found := self.processes(user, server)):
-            await asyncio.sleep(0.02)  # the birth of a process is no event for others
-        found[0].send_signal(signal.SIGSTOP)
+    @contextmanager
+    def held(self, user: str, server: str = "") -> Iterator[None]:
+        """Keep a session that starts now in "starting", for what is told only meanwhile.
+
+        It is prepared and has reported; its server starts when this context ends.
+        """
+        wait = self.demo.var / "site" / "held" / f"{user}-{server}"
+        wait.touch()
         try:
             yield
         finally:
-            found[0].send_signal(signal.SIGCONT)
+            wait.unlink()
 
     def stop(self) -> None:
         """End everything, whatever state a failed test left it in."""

@@ -58,11 +58,12 @@ async def lab(page: Any, notebook: str) -> None:
     await page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
 
 
-async def menu(page: Any, title: str, item: str) -> None:
-    """An entry of JupyterLab's menu bar."""
+async def menu(page: Any, title: str, *items: str) -> None:
+    """An entry of JupyterLab's menu bar, perhaps below another one."""
     bar = page.locator(".lm-MenuBar-itemLabel").get_by_text(title, exact=True)
     await bar.click()
-    await page.locator(".lm-Menu-itemLabel").get_by_text(item, exact=True).click()
+    for item in items:
+        await page.locator(".lm-Menu-itemLabel").get_by_text(item, exact=True).click()
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:

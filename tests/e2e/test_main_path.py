@@ -80,16 +80,17 @@ async def test_from_login_to_plot_and_back(
             await page.get_by_role("button", name="Look again").click()
             await photograph(page)
 
-        await page.get_by_role("button", name="Start session").click()
-        await page.wait_for_url("**/hub/spawn-pending/paula*")
-        facts = await page.get_by_test_id("session-summary").inner_text()
-        assert "HG-123 / agbh_0001" in facts
-        lines = page.locator("#progress-log li span")
-        await lines.filter(has_text="Starting").first.wait_for()
-        await lines.filter(has_text="Your workspace is").wait_for()
-        words = await lines.all_inner_texts()
-        assert not any("settings" in line for line in words), words
-        await picture(page, f"pending-{profile}")
+        with facility.held("paula"):
+            await page.get_by_role("button", name="Start session").click()
+            await page.wait_for_url("**/hub/spawn-pending/paula*")
+            facts = await page.get_by_test_id("session-summary").inner_text()
+            assert "HG-123 / agbh_0001" in facts
+            lines = page.locator("#progress-log li span")
+            await lines.filter(has_text="Starting").first.wait_for()
+            await lines.filter(has_text="Your workspace is").wait_for()
+            words = await lines.all_inner_texts()
+            assert not any("settings" in line for line in words), words
+            await picture(page, f"pending-{profile}")
 
         await lab(page, "saxs-agbh_0001.ipynb")
         await menu(page, "Run", "Run All Cells")

@@ -46,9 +46,9 @@ async def test_axe_finds_nothing_and_nothing_scrolls_sideways(
         await page.goto(f"{facility.url}/hub/spawn?opt-proposal=HG-123&opt-memory=1X")
         found += await look(page, axe, "spawn", picture)
         await choose(page)
-        await start(page)
-        await page.wait_for_url("**/hub/spawn-pending/ingo*")
-        async with facility.held("ingo", ""):
+        with facility.held("ingo"):
+            await start(page)
+            await page.wait_for_url("**/hub/spawn-pending/ingo*")
             found += await look(page, axe, "pending", picture)
             await page.get_by_role("link", name="My sessions").click()
             found += await look(page, axe, "home-starting", picture)

@@ -53,8 +53,9 @@ async def test_a_second_start_keeps_the_edited_notebook_and_the_last_choice(
         }.items():
             checked = page.locator(f'input[name="{name}"]:checked')
             assert await checked.get_attribute("value") == value
-        await start(page)
-        await page.get_by_text("You edited saxs-agbh_0001.ipynb, so it was kept").wait_for()
+        with facility.held("ingo"):
+            await start(page)
+            await page.get_by_text("You edited saxs-agbh_0001.ipynb, so it was kept").wait_for()
         await page.wait_for_url(f"**/lab/tree/**/{NOTEBOOK}*")
 
         assert notebook.read_bytes() == before
@@ -70,9 +71,10 @@ async def test_archived_data_are_announced_before_and_after_the_start(
     async with visit("mira") as page:
         await choose(page, dataset="agbh_0003")
         assert await page.get_by_text("The files are not on disk").is_visible()
-        await start(page)
-        lines = page.locator("#progress-log")
-        await lines.get_by_text("Dataset agbh_0003 is archived").wait_for()
+        with facility.held("mira"):
+            await start(page)
+            lines = page.locator("#progress-log")
+            await lines.get_by_text("Dataset agbh_0003 is archived").wait_for()
         await page.wait_for_url("**/lab/tree/**/saxs-agbh_0003.ipynb*")
         await page.goto(f"{facility.url}/hub/home")
         await stop_by_home_page(page)
@@ -91,9 +93,9 @@ async def test_stop_on_the_pending_page_stops_that_session_only(
 
         await named_session(page, facility.url, "second")
         await choose(page)
-        await start(page)
-        await page.wait_for_url("**/hub/spawn-pending/mira/second*")
-        async with facility.held("mira", "second"):
+        with facility.held("mira", "second"):
+            await start(page)
+            await page.wait_for_url("**/hub/spawn-pending/mira/second*")
             await page.locator("#progress-log").get_by_text("Your workspace is").wait_for()
             await page.get_by_role("button", name="Stop").click()
             await page.get_by_role("button", name="Stopping").wait_for()

@@ -74,7 +74,7 @@
       const due = Math.min(...session.warn.filter((seconds) => left <= seconds));
       if (left > 0 && due < told) {
         told = due;
-        warn(commands, `in ${span(left)}, at ${at}`);
+        warn(commands, `in ${span(left < 60 ? left : left + 30)}, at ${at}`);
       }
     }
 
