@@ -46,6 +46,7 @@ class SessionPlan:
     open: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     proposal: str | None = None
+    instrument: str | None = None
     dataset: str | None = None
     notices: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -138,6 +139,7 @@ def plan_session(
     return SessionPlan(
         facility=facility,
         proposal=proposal.id if proposal else None,
+        instrument=(proposal.instrument or None) if proposal else None,
         dataset=dataset.name if dataset else None,
         workspace=workspace,
         areas=areas if proposal else (),

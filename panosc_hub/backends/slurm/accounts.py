@@ -60,7 +60,8 @@ def parse_users(text: str) -> dict[str, str]:
 
 
 class Accounts:
-    """Who has what. ``enforced``: Slurm refuses jobs of other accounts than these.
+    """Who has what. ``enforced``: Slurm refuses jobs of other accounts than these, and with
+    ``qos_enforced`` of other QOS.
 
     ``complete`` is False where Slurm may have told only a part: nothing is known then of a
     user who is not listed.
@@ -72,9 +73,11 @@ class Accounts:
         defaults: Mapping[str, str] | None = None,
         *,
         enforced: bool = False,
+        qos_enforced: bool = False,
         complete: bool = True,
     ) -> None:
         self.enforced = enforced
+        self.qos_enforced = qos_enforced
         self.complete = complete
         self._defaults = dict(defaults or {})
         self._mine: dict[str, list[Association]] = {}

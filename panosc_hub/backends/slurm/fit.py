@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...core.profiles import Profile, Resources, Wish, resolve
 from ..base import Availability
 from .limits import cpus_of, memory_of, offer, shards_per_gpu
-from .look import Look, has_features, nodes_of
+from .look import Look, has_features, nodes_of, partitions_of
 from .options import SlurmOptions
 from .parse_nodes import NodeRow, Reservation
 
@@ -30,7 +30,8 @@ def fit(profile: Profile, options: SlurmOptions, look: Look, now: float) -> Avai
     """
     offered = offer(profile, options, look)
     if isinstance(offered, str):
-        return Availability(False, 0 if look.rows else None, offered)
+        there = any(look.by_partition.get(name) for name in partitions_of(options))
+        return Availability(False, 0 if there else None, offered)
     rows = nodes_of(options, look)
     assert not isinstance(rows, str)  # or there were no offer
     resources, _ = resolve(offered, Wish())

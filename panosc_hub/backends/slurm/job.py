@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import socket
+import time
 
 from batchspawner import SlurmSpawner
 from batchspawner.batchspawner import UserEnvMixin
@@ -14,16 +15,21 @@ from traitlets import CaselessStrEnum, Dict, List, Unicode, default
 from ... import session
 from ...core.plan import Launch
 from ...core.profiles import Profile
-from ...errors import BackendError
+from ...errors import BackendError, Refusal
 from ..base import Estimate
 from . import script as scripts
 from .options import SlurmOptions, validate_options
-from .shared import Watchers, watchers
+from .settle import Settled, settle
+from .shared import DEFAULTS, Watchers, watchers
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\-]{0,63}", re.ASCII)
 _NOT_RESOURCES = ("--job-name=", "--comment=", "--chdir=", "--output=", "--open-mode=")
-_DEFAULTS = ("partition", "account", "qos", "reservation", "prologue")
-"""``c.SlurmSpawner.req_*`` settings that count where a profile says nothing."""
+_PATIENCE = 15.0
+"""Seconds that a start waits for what Slurm says of accounts and reservations. Without an answer
+it goes on, and Slurm decides."""
+
+_STALE = 20.0
+"""Seconds after which a look is too old to refuse a start by it."""
 
 
 def this_host() -> str:
@@ -121,7 +127,7 @@ class SlurmJob(SlurmSpawner):
 
     def options(self, profile: Profile) -> SlurmOptions:
         """The profile's options over the ``req_*`` defaults. Raises :class:`SiteError`."""
-        defaults = {k: v for k in _DEFAULTS if (v := getattr(self, f"req_{k}"))}
+        defaults = {k: v for k in DEFAULTS if (v := getattr(self, f"req_{k}"))}
         return validate_options({**defaults, **profile.options})
 
     def home(self) -> str:
@@ -162,9 +168,36 @@ class SlurmJob(SlurmSpawner):
             server=self.name,
         )
 
-    def script(self, launch: Launch, name: str) -> str:
-        """The batch script. Raises :class:`~panosc_hub.errors.PanoscError`."""
+    def settled(self, launch: Launch) -> Settled:
+        """The final options, by what is known now. Raises :class:`Refusal`, :class:`SiteError`."""
         options = self.options(launch.profile)
+        return settle(
+            options, launch, self.shared.standing(self.user.name, launch.profile, options)
+        )
+
+    async def settle(self, launch: Launch) -> Settled:
+        """The final options at a start: waits for a look, and looks again before it refuses."""
+        options, shared = self.options(launch.profile), self.shared
+        await shared.at_hand(options, _PATIENCE)
+        try:
+            return self.settled(launch)
+        except Refusal:
+            looks = [
+                shared.nodes.looked,
+                shared.accounts.looked if options.needs_accounts else None,
+            ]
+            if all(at is None or time.time() - at < _STALE for at in looks):
+                raise
+        # Somebody may have been given an account a minute ago.
+        await shared.at_hand(options, _PATIENCE, fresh=True)
+        return self.settled(launch)
+
+    def script(self, launch: Launch, name: str, options: SlurmOptions | None = None) -> str:
+        """The batch script, of settled ``options`` (if none are given, by what is known now).
+
+        Raises :class:`~panosc_hub.errors.PanoscError`.
+        """
+        options = options or self.settled(launch).options
         return scripts.render(self._parts(launch, name, options), launch, options)
 
     def _parts(self, launch: Launch, name: str, options: SlurmOptions) -> scripts.Script:
@@ -183,7 +216,7 @@ class SlurmJob(SlurmSpawner):
 
     async def estimate(self, launch: Launch) -> Estimate | None:
         """When Slurm would start it. Raises :class:`~panosc_hub.errors.PanoscError`."""
-        options = self.options(launch.profile)
+        options = (await self.settle(launch)).options
         parts = self._parts(launch, self.new_name("test"), options)
         lines = scripts.directives(parts, launch, options)
         # What says nothing about resources would make every person's question another one.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from traitlets import Float
@@ -16,10 +18,19 @@ from .client import SlurmClient
 from .fit import fit
 from .limits import offer
 from .look import Look
-from .options import SlurmOptions, validate_options
+from .options import SlurmOptions, known_options
 from .parse import Garbled
-from .parse_nodes import NODE_FORMAT, parse_nodes, parse_partitions, parse_reservations
+from .parse_nodes import (
+    NODE_FORMAT,
+    Reservation,
+    parse_nodes,
+    parse_partitions,
+    parse_reservations,
+)
 from .renewed import Renewed
+
+_GROUPS_PATIENCE = 10.0
+"""Seconds for the machine's group database, which may be a directory far away."""
 
 
 class NodeWatcher(Renewed):
@@ -35,13 +46,20 @@ class NodeWatcher(Renewed):
         """,
     )
 
-    def __init__(self, client: SlurmClient, **kwargs: Any) -> None:
+    def __init__(
+        self, client: SlurmClient, defaults: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(client, **kwargs)
+        self._defaults = defaults or {}
         self.look: Look | None = None
         """The last good look; None if there never was one."""
 
         self._kept: dict[str, tuple[Look, dict[int, tuple[Profile, Any]]]] = {}
         self._offers: dict[int, tuple[Profile, Profile | str]] = {}
+
+    def options(self, profile: Profile) -> SlurmOptions:
+        """The profile's options over the site's ``req_*``. Raises :class:`SiteError`."""
+        return known_options(profile.options, self._defaults)
 
     def snapshot(self) -> Look | None:
         """The last good look, None if there never was one. Returns at once."""
@@ -61,12 +79,11 @@ class NodeWatcher(Renewed):
             self.trouble = str(nodes)
             return
         # Without limits and reservations the nodes still say what there is.
-        fresh = Look(
+        self.look = Look(
             nodes,
             None if isinstance(partitions, Exception) else partitions,
-            None if isinstance(reservations, Exception) else reservations,
+            None if isinstance(reservations, Exception) else await _with_members(reservations),
         )
-        self.look = fresh
         self.looked, self.trouble = time.time(), ""
 
     async def _ask(self, parse: Callable[[str], Any], command: str, *arguments: str) -> Any:
@@ -89,7 +106,7 @@ class NodeWatcher(Renewed):
         """What the last look says about ``profile``."""
         look = self.snapshot()
         try:
-            options = validate_options(profile.options)
+            options = self.options(profile)
         except SiteError as error:
             return Availability(False, None, error.sentence)
         if look is None:
@@ -108,7 +125,7 @@ class NodeWatcher(Renewed):
         """``profile`` within what there is, as the last look has it; a text says why not."""
         look = self.snapshot()
         try:
-            options = validate_options(profile.options)
+            options = self.options(profile)
         except SiteError as error:
             return error.sentence
         if look is None:
@@ -139,3 +156,31 @@ class NodeWatcher(Renewed):
         if known is None or known[0] is not profile:
             known = kept[1][id(profile)] = (profile, compute())
         return known[1]
+
+
+async def _with_members(
+    reservations: Mapping[str, Reservation],
+) -> Mapping[str, Reservation] | None:
+    """The members of the UNIX groups that a reservation lets in or keeps out, as its users."""
+    if not any(r.groups for r in reservations.values()):
+        return reservations
+    try:
+        async with asyncio.timeout(_GROUPS_PATIENCE):
+            return await asyncio.to_thread(
+                lambda: {name: _expanded(r) for name, r in reservations.items()}
+            )
+    except TimeoutError:
+        return None
+
+
+def _expanded(reservation: Reservation) -> Reservation:
+    users = set(reservation.users)
+    for group in reservation.groups:
+        sign = "-" if group.startswith("-") else ""
+        try:
+            members = grp.getgrnam(group.removeprefix("-")).gr_mem
+        except KeyError:
+            members = []
+        # A group that nobody is in must not read as "everybody".
+        users |= {sign + name for name in members} or {f"{sign}@{group}"}
+    return replace(reservation, users=frozenset(users))

@@ -222,6 +222,22 @@ def validate_options(options: Mapping[str, Any]) -> SlurmOptions:
         raise SiteError("Slurm options: " + "; ".join(_sentences(error))) from None
 
 
+_known: dict[int, tuple[Mapping[str, Any], Mapping[str, Any], SlurmOptions]] = {}
+
+
+def known_options(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> SlurmOptions:
+    """:func:`validate_options` of ``options`` over ``defaults``, once for the same two objects:
+    every page asks for every profile. Raises :class:`SiteError`."""
+    known = _known.get(id(options))
+    if known is not None and known[0] is options and known[1] is defaults:
+        return known[2]
+    made = validate_options({**defaults, **options})
+    if len(_known) > 1000:
+        _known.clear()  # of sites that have changed since
+    _known[id(options)] = (options, defaults, made)
+    return made
+
+
 def _sentences(error: ValidationError) -> Iterable[str]:
     # One mistake in a union is told once, though each of its types complains.
     told: dict[str, str] = {}

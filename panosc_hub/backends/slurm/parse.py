@@ -27,6 +27,7 @@ _STATE_NAMES = {
     JobState.PENDING: (
         "PENDING",
         "CONFIGURING",
+        "EXPEDITING",
         "POWER_UP_NODE",
         "REQUEUED",
         "REQUEUE_FED",
@@ -49,19 +50,18 @@ _STATE_NAMES = {
         "COMPLETED",
         "DEADLINE",
         "FAILED",
-        "LAUNCH_FAILED",
         "NODE_FAIL",
         "OUT_OF_MEMORY",
-        "RECONFIG_FAIL",
         "TIMEOUT",
     ),
-    # A requeue may follow PREEMPTED. REVOKED: a sibling runs elsewhere in the federation.
-    JobState.UNKNOWN: ("PREEMPTED", "REVOKED"),
+    # A requeue may follow PREEMPTED, and follows the two FAILs, which are flags and no ends.
+    # REVOKED: a sibling runs elsewhere in the federation.
+    JobState.UNKNOWN: ("LAUNCH_FAILED", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "UPDATE_DB"),
 }
 STATES: dict[str, JobState] = {
     name: belief for belief, names in _STATE_NAMES.items() for name in names
 }
-"""Every state of squeue(1), "JOB STATE CODES", from 20.11 to 25.05."""
+"""Every state of squeue(1), "JOB STATE CODES", and every flag of later pages, up to 25.11."""
 
 
 class Garbled(ValueError):
