@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import re
 import signal
 import socket
@@ -83,6 +84,8 @@ class HubProcess:
     groups: dict[str, list[str]] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     python: str = sys.executable
+    account: str = ""
+    """The UNIX account that it runs as; its own folder must belong to it. Empty: the tests'."""
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -110,6 +113,7 @@ class HubProcess:
             stderr=log,
             env=env,
             start_new_session=True,
+            **self._identity(),
         )
         os.close(log)
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -123,6 +127,13 @@ class HubProcess:
                     pass
                 await asyncio.sleep(0.1)
         raise RuntimeError(f"the Hub did not answer:\n{self.log[-6000:]}")
+
+    def _identity(self) -> dict[str, Any]:
+        if not self.account:
+            return {}
+        entry = pwd.getpwnam(self.account)
+        groups = os.getgrouplist(self.account, entry.pw_gid)
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
 
     @property
     def log(self) -> str:

@@ -29,8 +29,10 @@ from panosc_hub.core.profiles import Environment, Profile, Wish, resolve
 from panosc_hub.core.selection import Selection
 from tests.slurm import accounting as accounting_module
 from tests.slurm import cluster as cluster_module
+from tests.slurm import people as people_module
 from tests.slurm.accounting import AccountingCluster
 from tests.slurm.cluster import Cluster
+from tests.slurm.people import People
 
 TOKEN = "token-of-the-session-0123456789abcdef"
 SERVER = """
@@ -103,6 +105,15 @@ def accounting(slurm_with_accounts: AccountingCluster) -> Iterator[AccountingClu
     """The cluster with accounts, QOS and reservations, without jobs of other tests."""
     with free(slurm_with_accounts) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def accounts() -> Iterator[People]:
+    """Real UNIX accounts, and the shipped sudo rule between them."""
+    if reason := people_module.why_not():
+        pytest.skip(reason)
+    with people_module.people() as made:
+        yield made
 
 
 @dataclass

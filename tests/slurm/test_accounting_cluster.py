@@ -6,6 +6,7 @@ import pytest
 
 from tests.slurm.accounting import AccountingCluster
 from tests.slurm.cluster import CannotRun
+from tests.slurm.hubs import wait_for
 
 
 def test_the_cluster_knows_accounts_and_refuses_those_that_one_has_not(
@@ -17,7 +18,6 @@ def test_the_cluster_knows_accounts_and_refuses_those_that_one_has_not(
     job = accounting.command(
         "sbatch",
         "--parsable",
-        "--wait",
         "--output=/dev/null",
         "--account=hg-123",
         "--qos=beamtime",
@@ -25,8 +25,11 @@ def test_the_cluster_knows_accounts_and_refuses_those_that_one_has_not(
         "--reservation=HG-123-beamtime",
         "--wrap=true",
     ).strip()
-    told = accounting.command("sacct", "-nPX", f"--jobs={job}", "--format=account,qos,state")
-    assert told.strip() == "hg-123|beamtime|COMPLETED"
+    told = ("sacct", "-nPX", f"--jobs={job}", "--format=account,qos,state")
+    wait_for(
+        "the job is in the accounts",
+        lambda: accounting.command(*told).strip() == "hg-123|beamtime|COMPLETED",
+    )
     with pytest.raises(CannotRun, match="Invalid account"):
         accounting.command("sbatch", "--account=nobodys", "--output=/dev/null", "--wrap=true")
     with pytest.raises(CannotRun, match="Invalid qos"):

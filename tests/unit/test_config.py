@@ -136,6 +136,31 @@ IMPLY_NO_NEW_PRIVILEGES = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["jupyterhub.service", "jupyterhub-proxy.service"])
+def test_systemd_understands_the_units(name: str) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed (Debian package systemd)")
+    file = CONFIG / "systemd" / name
+    said = subprocess.run([analyze, "verify", str(file)], capture_output=True, text=True)
+    program = unit(name)["ExecStart"].split()[0]
+    # The programs are where a facility installs them, which need not be this machine.
+    missing = f"{name}: Command {program} is not executable: No such file or directory"
+    ours = [line for line in said.stderr.splitlines() if line.startswith((name, str(file)))]
+    assert [line for line in ours if line != missing] == []
+
+
+def test_systemd_would_name_a_mistake(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed (Debian package systemd)")
+    text = (CONFIG / "systemd" / "jupyterhub.service").read_text()
+    file = tmp_path / "jupyterhub.service"
+    file.write_text(text.replace("ProtectHome=yes", "ProtectHomes=yes"))
+    said = subprocess.run([analyze, "verify", str(file)], capture_output=True, text=True)
+    assert "ProtectHomes" in said.stderr
+
+
 def test_the_hub_is_an_unprivileged_service_that_can_still_use_sudo() -> None:
     service = unit("jupyterhub.service")
     assert service["User"] == "panosc-hub"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 
@@ -12,6 +13,9 @@ from .shared import Watchers
 
 LOOK_FOR = 15.0
 """Seconds for which a job is looked for by its name after sbatch's answer was lost."""
+
+_REFUSED_BY_SUDO = re.compile(r"sudo: |Sorry, user ")
+"""The last line is sudo's, not sbatch's, which so did not run."""
 
 
 async def submit(
@@ -30,6 +34,12 @@ async def submit(
     except (BackendUnavailable, Garbled) as error:
         trouble = str(error)
     else:
+        if _REFUSED_BY_SUDO.match(answer.err.strip().rpartition("\n")[2]):
+            raise Refusal(
+                f"The Hub may not start jobs for the account {username} "
+                f"({answer.complaint}). Ask your administrators to allow it.",
+                reason="sudo_refused",
+            )
         if not answer.unanswered:
             raise Refusal(f"SLURM refused the job: {answer.complaint}.", reason="slurm_refused")
         trouble = f"SLURM does not answer (sbatch: {answer.complaint})."
