@@ -7,12 +7,13 @@ from typing import Any
 
 from traitlets.utils.importstring import import_item
 
-from .backends.base import Availability, Backend
+from .backends.base import Availability, Backend, Known
 from .core.choices import Menu
 from .core.identity import Person
 from .core.policy import Moment
 from .core.profiles import Limits, Profile, tighten
 from .core.site import Site
+from .core.state import ServerState
 from .errors import BackendError, PanoscError
 
 
@@ -32,6 +33,7 @@ class Children:
         self._backends = backends
         self._adopt = adopt
         self._made: dict[str, Any] = {}
+        self._known: tuple[str, Known] | None = None
 
     def backend(self, name: str) -> type[Backend] | None:
         """The class that is configured for a backend; None when there is none (any more)."""
@@ -103,6 +105,7 @@ class Children:
             child = self.spare(name)
             self._adopt(name, child)
             self._made[name] = child
+            self._known = None
         return self._made[name]
 
     def existing(self, name: str) -> Any | None:
@@ -111,6 +114,21 @@ class Children:
             return self.get(name)
         return None
 
+    def answering(self, state: ServerState) -> Any | None:
+        """Who tells how the server is: its child, or what stands for it; None if nobody can."""
+        name = state.active
+        if (child := self._made.get(name)) is not None:
+            return child
+        if self._known is None or self._known[0] != name:
+            backend = self.backend(name) if name else None
+            saved = state.backends.get(name, {})
+            known = backend.known(self._kwargs, saved) if backend is not None else None
+            if known is None:
+                return self.existing(name)
+            self._known = (name, known)
+        return self._known[1]
+
     def clear(self) -> None:
         """Forget them all; the next use makes new ones."""
         self._made.clear()
+        self._known = None

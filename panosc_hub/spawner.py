@@ -122,7 +122,7 @@ class PanoscSpawner(Delegates, Spawner):
     @property
     def session_summary(self) -> dict[str, Any]:
         """The session in words (profile, backend, resources …), ``ends_at`` if it has an end."""
-        child = self._children.existing(self.state.active)
+        child = self._children.answering(self.state)
         ends = child.ends_at if child is not None else None
         return {**self.state.summary, "ends_at": ends} if ends else self.state.summary
 
@@ -282,15 +282,15 @@ class PanoscSpawner(Delegates, Spawner):
         """``None`` while it lives or nobody can tell; never raises: unknown is not dead."""
         if not self.state.active:
             return STOPPED
-        child = self._active_child()
-        if child is None:
-            self.log.warning(
-                "%s was started on backend %r, which is not configured any more; it is kept",
-                self._log_name,
-                self.state.active,
-            )
-            return None
         try:
+            child = self._children.answering(self.state)
+            if child is None:
+                self.log.warning(
+                    "%s was started on backend %r, which is not configured any more; it is kept",
+                    self._log_name,
+                    self.state.active,
+                )
+                return None
             status: int | None = await child.poll()
         except Exception:
             # Whatever the backend stumbled over is no evidence that the session ended.
@@ -310,7 +310,7 @@ class PanoscSpawner(Delegates, Spawner):
 
     async def get_url(self) -> str:
         """The server's URL after a Hub restart; falls back to what the database knows."""
-        child = self._active_child()
+        child = self._children.answering(self.state)
         if child is not None:
             try:
                 url = str(await child.get_url())

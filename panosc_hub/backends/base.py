@@ -80,6 +80,25 @@ class Tell(Protocol):
         """``replaces``: the line takes the place of the last one if that, too, was said so."""
 
 
+class Known(Protocol):
+    """Stands for the child of a running server as long as nothing but this is asked of it.
+
+    It answers exactly as that child would, and is much smaller and quicker to make.
+    """
+
+    ended: str
+
+    @property
+    def ends_at(self) -> float | None:
+        """As in :class:`Backend`."""
+
+    async def poll(self) -> int | None:
+        """As in the child: never raises, ``None`` when it cannot tell."""
+
+    async def get_url(self) -> str:
+        """Where the server is, when the Hub was restarted."""
+
+
 def _say_nothing(message: str, progress: int | None = None, *, replaces: bool = False) -> None:
     """Until the outer spawner listens."""
 
@@ -124,6 +143,16 @@ class Backend:
     @classmethod
     def recall(cls, config: Any, username: str, saved: Mapping[str, Any]) -> None:
         """``lasting_state`` of a stopped server, once per process: a debt may be left in it."""
+
+    @classmethod
+    def known(cls, kwargs: Mapping[str, Any], saved: Mapping[str, Any]) -> Known | None:
+        """What can stand for the child of a running server; None: only a child will do.
+
+        ``kwargs`` are those that would make the child, ``saved`` is its state. A Hub asks for
+        thousands of servers each half minute whether they run, and for most of them nothing
+        else until they are stopped; a child needs as much memory as the outer spawner.
+        """
+        return None
 
     def describe(self, launch: Launch) -> str:
         """What would be submitted, for a dry run; no side effects, no secrets."""

@@ -18,11 +18,12 @@ from typing import Any, ClassVar
 from jupyterhub.spawner import Spawner
 from traitlets import Float
 
-from ...core.jobstate import JobState, poll_status
+from ...core.jobstate import JobState
 from ...core.profiles import Profile
 from ...errors import BackendError, Refusal, SiteError
-from ..base import Availability
+from ..base import Availability, Known
 from .client import SlurmClient
+from .known import known_session, verdict
 from .options import validate_options
 from .shared import watchers
 from .starting import SlurmStart
@@ -96,17 +97,11 @@ class SlurmBackend(SlurmStart):
                 self.job_name, self.job_id, account=who, starting=self._starting, place=place
             )
             self.job_id = self.job_id or jobs.found_id(self.job_name)
-            seen = jobs.see(self.job_name)
-            if self._host and seen.state is JobState.RUNNING and seen.host not in ("", self._host):
-                self.ended = "The session ended: its node failed. Start again."
-                jobs.owe(self.job_name, self.job_id, self.user.name)
-                return 1
+            status, ended = verdict(jobs, self.job_name, self.job_id, who, self._host)
         except Exception:
             self.log.exception("Could not look at job %s; it is kept", self.job_name)
             return None
-        status = poll_status(seen.state)
-        if status is not None:
-            self.ended = self.ended or seen.words
+        self.ended = self.ended or ended
         return status
 
     async def stop(self, now: bool = False) -> None:
@@ -155,6 +150,12 @@ class SlurmBackend(SlurmStart):
         self._starting = bool(self.job_name and not self._url)
         self._chosen_port = numbers.get("port") if self._starting else None
         self.recall(self.config, self.user.name, state)
+
+    @classmethod
+    def known(cls, kwargs: Mapping[str, Any], saved: Mapping[str, Any]) -> Known | None:
+        """A session that is known to run needs no child until it is stopped."""
+        user, server = kwargs["user"], kwargs["orm_spawner"]
+        return known_session(watchers(kwargs["config"]).jobs, user.name, server, saved)
 
     @classmethod
     def recall(cls, config: Any, username: str, saved: Mapping[str, Any]) -> None:

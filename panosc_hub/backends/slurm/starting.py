@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from traitlets import Float, Unicode
 
@@ -19,6 +18,7 @@ from ...errors import BackendError, BackendUnavailable
 from ..base import Backend
 from . import words
 from .job import SlurmJob
+from .known import place_of
 from .pending import Place
 
 NOWHERE = "http://127.0.0.1:1"
@@ -64,7 +64,7 @@ class SlurmStart(SlurmJob, Backend):
     @property
     def _place(self) -> str:
         """``node:port``, once known."""
-        return f"{self._host}:{urlsplit(self._url).port}" if self._url else ""
+        return place_of(self._host, self._url) if self._url else ""
 
     async def _arrive(self, deadline: float, limit: float) -> str:
         """Wait for node and port; the server's URL. Raises :class:`BackendError` if it fails."""

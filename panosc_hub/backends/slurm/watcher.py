@@ -119,7 +119,7 @@ class SlurmWatcher(LoggingConfigurable):
         place: str = "",
     ) -> None:
         """Look after a job of the user ``account`` from now on. Needs a running event loop."""
-        job = self.jobs.setdefault(name, Watched(name))
+        job = self.jobs.get(name) or self.jobs.setdefault(name, Watched(name))
         job.account = account or job.account
         if job_id and not job.job_id:
             job.job_id, job.misses, job.sighting = job_id, 0, words.UNSEEN
