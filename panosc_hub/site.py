@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
+from .core.references import references
 from .core.site import Site
 from .errors import SiteError
 
@@ -132,7 +133,40 @@ def line_of(document: Any, path: Sequence[str | int]) -> int:
 _WORDS = {
     "extra_forbidden": "is not a key known here; check the spelling or remove it",
     "missing": "is missing; add it",
+    "string_type": "must be text; put it into quotes",
+    "string_too_short": "must not be so short",
+    "dict_type": "must be a mapping of keys and values",
+    "model_type": "must be a mapping of keys and values",
+    "model_attributes_type": "must be a mapping of keys and values",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "too_short": "must not be empty",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
 }
+"""pydantic's kinds of errors in words for people who write YAML."""
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    words = _WORDS.get(item["type"])
+    if words is None:
+        words = item["msg"].removeprefix("Value error, ")
+        for jargon, plainly in (
+            ("Input should be a valid ", "must be a "),
+            ("Input should ", "must "),
+            ("String should ", "must "),
+        ):
+            words = words.replace(jargon, plainly, 1) if words.startswith(jargon) else words
+    if item["type"] not in ("extra_forbidden", "missing") and isinstance(
+        item["input"], (str, int, float)
+    ):
+        shown = repr(item["input"])[:60]
+        if shown not in words:
+            words += f" (it says {shown})"
+    return str(words)
 
 
 def mistakes_of(error: ValidationError, document: Any, file: str) -> list[Mistake]:
@@ -146,14 +180,14 @@ def mistakes_of(error: ValidationError, document: Any, file: str) -> list[Mistak
         if item["type"] == "too_short" and any(p[: len(own)] == own != p for p in places):
             continue
         location = [part for part in item["loc"] if not str(part).startswith("function-")]
-        message = _WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
-        if item["type"] not in _WORDS and isinstance(item["input"], (str, int, float)):
-            shown = repr(item["input"])[:60]
-            if shown not in message:
-                message += f" (it says {shown})"
-        where = ".".join(str(part) for part in location)
-        found.append(Mistake(file, line_of(document, location), where, message))
+        found.append(mistake_at(location, _message(item), document, file))
     return sorted(found, key=lambda m: m.line)
+
+
+def mistake_at(place: Sequence[str | int], message: str, document: Any, file: str) -> Mistake:
+    """A mistake at a place of the document."""
+    where = ".".join(str(part) for part in place)
+    return Mistake(file, line_of(document, place), where, message)
 
 
 def load_site(path: str | Path, variables: Mapping[str, str] | None = None) -> Site:
@@ -181,7 +215,10 @@ def load_site(path: str | Path, variables: Mapping[str, str] | None = None) -> S
     try:
         return Site.model_validate(body)
     except ValidationError as error:
-        raise SiteMistakes(mistakes_of(error, document, str(path))) from error
+        # What does not fit together has no place in the model's own error, so it is asked for.
+        own_errors = [m for m in mistakes_of(error, document, str(path)) if m.where]
+        more = [mistake_at(place, told, document, str(path)) for place, told in references(body)]
+        raise SiteMistakes(sorted([*own_errors, *more], key=lambda m: m.line)) from error
 
 
 class Watched(Generic[T]):

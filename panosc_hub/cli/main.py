@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -15,10 +16,9 @@ from traitlets.utils.importstring import import_item
 
 from .. import __version__
 from ..core.plan import describe
-from ..core.profiles import Wish, resolve
-from ..core.site import Site
+from ..core.profiles import Profile, Wish, resolve
 from ..facility import FacilityService
-from ..site import Mistake, SiteMistakes, line_of, read_yaml
+from ..site import Mistake, SiteMistakes, line_of, plain, read_yaml
 from ..spawner import PanoscSpawner
 from .explain import explain
 from .slurm import slurm
@@ -50,22 +50,26 @@ def check(site: Path, as_json: bool, settings: tuple[str, ...]) -> None:
     Exit status 0: good. 1: mistakes. 2: wrong call.
     """
     variables = dict(_pair(s) for s in settings)
+    site = site.resolve()
+    # What the library logs for an operator is told here as a mistake.
+    logging.getLogger("panosc_hub").addHandler(logging.NullHandler())
     mistakes: list[Mistake] = []
     service = None
     try:
+        mistakes += backend_mistakes(site)
         service = FacilityService.shared(site, variables)
-        mistakes += backend_mistakes(service.site, site)
         service.templates()
         mistakes += [Mistake(str(site), 0, "templates", p) for p in service.template_problems]
         mistakes += service.catalogue_mistakes()
     except SiteMistakes as error:
-        mistakes += error.mistakes
+        mistakes = sorted([*mistakes, *error.mistakes], key=lambda m: m.line)
     if as_json:
         body = [
             {"file": m.file, "line": m.line, "where": m.where, "message": m.message}
             for m in mistakes
         ]
-        click.echo(json.dumps({"ok": not mistakes, "mistakes": body}, indent=2))
+        notes = _notes(service)
+        click.echo(json.dumps({"ok": not mistakes, "mistakes": body, "notes": notes}, indent=2))
     else:
         _print(site, service, mistakes)
     sys.exit(1 if mistakes else 0)
@@ -78,15 +82,40 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def backend_mistakes(site: Site, path: Path) -> Iterable[Mistake]:
-    """What each backend says about its profiles."""
+def _our_backends() -> Mapping[str, str]:
+    """Those that every Hub has, by the default of ``c.PanoscSpawner.backends``."""
+    defaults = PanoscSpawner.backends.default_args
+    return defaults[0] if defaults else {}
+
+
+def _notes(service: FacilityService | None) -> list[str]:
+    """What may be right, and is worth a second look."""
+    try:
+        profiles = service.site.profiles if service else ()
+    except SiteMistakes:
+        return []
+    strange = sorted({p.backend for p in profiles} - set(_our_backends()))
+    return [
+        f"Profiles with 'backend: {name}' are not shown unless c.PanoscSpawner.backends in "
+        f"jupyterhub_config.py has {name}."
+        for name in strange
+    ]
+
+
+def backend_mistakes(path: Path) -> Iterable[Mistake]:
+    """What each backend says about its profiles; those broken by themselves are left out."""
     document = read_yaml(path)
-    known = PanoscSpawner.backends.default_args[0] if PanoscSpawner.backends.default_args else {}
-    for index, profile in enumerate(site.profiles):
+    listed = document.get("profiles") if isinstance(document, Mapping) else None
+    known = _our_backends()
+    for index, entry in enumerate(listed if isinstance(listed, list) else ()):
+        try:
+            profile = Profile.model_validate(plain(entry))
+        except ValueError:  # the site's own mistakes tell it
+            continue
         line = line_of(document, ("profiles", index))
         target = known.get(profile.backend)
         if target is None:
-            # kubernetes and others may be wired in jupyterhub_config.py, which is not read here.
+            # It may be wired in jupyterhub_config.py, which is not read here; see _notes.
             continue
         backend = import_item(target)
         where = f"profiles.{profile.id}"
@@ -108,6 +137,8 @@ def _print(site: Path, service: FacilityService | None, mistakes: list[Mistake])
             soft_wrap=True,
             highlight=False,
         )
+    for note in _notes(service):
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True, highlight=False)
     if mistakes or service is None:
         count = f"{len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}"
         console.print(f"[bold]{count}[/] in {escape(str(site))}", highlight=False, soft_wrap=True)

@@ -11,7 +11,8 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from .profiles import Environment, Identifier, Model, Profile
-from .proposals import DEFAULT_FIELD, Area, Layout, Mode, Proposal
+from .proposals import Area, Layout, Mode, Proposal
+from .references import expand, layout, references
 
 
 class FacilityInfo(Model):
@@ -22,9 +23,15 @@ class FacilityInfo(Model):
     support: str = Field(
         default="",
         max_length=200,
-        pattern=r"^(https?://\S+|[^\s@:/]+@[^\s@]+|)$",
         description="Mail address or http(s) URL shown when something fails.",
     )
+
+    @field_validator("support")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://\S+|[^\s@:/]+@[^\s@]+|", value):
+            raise ValueError("must be a mail address, or a URL with https://")
+        return value
 
 
 class AreaSpec(Model):
@@ -71,52 +78,23 @@ class Site(Model):
     environments: tuple[Environment, ...] = Field(min_length=1)
     profiles: tuple[Profile, ...] = Field(min_length=1)
 
-    @field_validator("fields")
-    @classmethod
-    def _expressions(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, pattern in value.items():
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{name}: not a regular expression: {error}") from None
-        return value
-
     @model_validator(mode="after")
-    def _references(self) -> Site:
-        problems: list[str] = []
-        for what, items in (("profile", self.profiles), ("environment", self.environments)):
-            ids = [item.id for item in items]
-            problems += [
-                f"{what} id {i!r} is used twice"
-                for i in sorted({i for i in ids if ids.count(i) > 1})
-            ]
-        known = {e.id for e in self.environments}
-        for profile in self.profiles:
-            problems += [
-                f"profile {profile.id}: environment {name!r} is not defined; "
-                f"defined are {', '.join(sorted(known))}"
-                for name in profile.environments
-                if name not in known
-            ]
-        for name, spec in self.areas.items():
-            try:
-                self.layout(name, spec)
-            except ValueError as error:
-                problems.append(str(error))
-        if problems:
-            raise ValueError("; ".join(problems))
+    def _fits_together(self) -> Site:
+        # A file that is read is told each of these with its line; see load_site.
+        wrong = [
+            f"{'.'.join(map(str, place))}: {told}" for place, told in references(self.model_dump())
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     def expand(self, text: str) -> str:
         """Replace the site's own variables, leaving layout fields alone."""
-        for name, value in self.variables.items():
-            text = text.replace("{" + name + "}", value)
-        return text
+        return expand(text, self.variables)
 
     def layout(self, name: str, spec: AreaSpec) -> Layout:
         """The layout of one area; raises ``ValueError`` with what to write instead."""
-        patterns = {"proposal": DEFAULT_FIELD, "instrument": DEFAULT_FIELD, **self.fields}
-        return Layout(name, self.expand(spec.path), spec.mode, patterns)
+        return layout(name, spec.path, spec.mode, self.variables, self.fields)
 
     def areas_of(self, proposal: Proposal) -> tuple[Area, ...]:
         """All areas of ``proposal``; raises ``ValueError`` if it does not fit the layout."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -33,8 +34,8 @@ BAD = """\
 facility: {id: Test Facility, title: Test}
 areas:
   raw: {path: "/data/{instrument}/raw", mode: readonly}
-environments:
-  - {id: one, title: One}
+environments: [{id: one, title: One},
+  {id: one, title: Another}]
 profiles:
   - id: small
     title: Small
@@ -44,6 +45,7 @@ profiles:
   - id: big
     title: Big
     backend: local
+    environments: [two]
 """
 
 
@@ -64,13 +66,20 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text(BAD)
     with pytest.raises(SiteMistakes) as failed:
         load_site(tmp_path / "site.yaml")
-    found = {m.line: m.message for m in failed.value.mistakes}
-    assert set(found) == {1, 3, 10, 11, 12}
-    assert "lower-case letters" in found[1]
-    assert "'ro'" in found[3]
-    assert "write for example 8G" in found[10]
-    assert "not a key known here" in found[11]
-    assert "missing" in found[12]
+    found = [(m.line, m.where, m.message) for m in failed.value.mistakes]
+    expected = [
+        (1, "facility.id", "lower-case letters"),
+        (3, "areas.raw.mode", "must be 'ro' or 'rw'"),
+        (3, "areas.raw.path", "must contain {proposal}"),
+        (5, "environments.1.id", "'one' is used twice"),
+        (10, "profiles.0.memory", "write for example 8G"),
+        (11, "profiles.0.partition", "not a key known here"),
+        (12, "profiles.1.memory", "missing"),
+        (15, "profiles.1.environments.0", "'two' is not defined"),
+    ]
+    assert [(line, where) for line, where, _ in found] == [e[:2] for e in expected]
+    for (_, _, message), (_, _, words) in zip(found, expected, strict=True):
+        assert words in message
     assert str(tmp_path / "site.yaml") + ":10: profiles.1" not in failed.value.sentence
 
 
@@ -98,6 +107,53 @@ def test_variables_that_are_no_mapping_are_a_mistake(tmp_path: Path, wrong: str)
     (tmp_path / "site.yaml").write_text(text)
     with pytest.raises(SiteMistakes, match=r"site\.yaml:2: variables: "):
         load_site(tmp_path / "site.yaml")
+
+
+def test_the_check_tells_what_backends_refuse_beside_every_other_mistake(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    broken = BAD + "  - {id: l, title: L, backend: local, memory: 1G, walltime: 4h}\n"
+    site.write_text(
+        broken + "  - {id: s, title: S, backend: slurm, memory: 1G, options: {foo: 1}}\n"
+    )
+    result = CliRunner().invoke(main, ["check", str(site)])
+    assert result.exit_code == 1
+    told = {f"{site}:16 profiles.l": "walltime", f"{site}:17 profiles.s": "foo"}
+    for place, words in told.items():
+        (line,) = [line for line in result.output.splitlines() if line.startswith(place)]
+        assert words in line
+    assert f"{site}:10 profiles.0.memory" in result.output
+    assert "10 mistakes" in result.output
+
+
+def test_the_check_notes_a_backend_that_is_not_ours(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(GOOD + "  - {id: l, title: L, backend: locall, memory: 1G}\n")
+    result = CliRunner().invoke(main, ["check", str(site)])
+    assert result.exit_code == 0
+    assert "Profiles with 'backend: locall' are not shown unless" in result.output
+    answer = json.loads(CliRunner().invoke(main, ["check", "--json", str(site)]).output)
+    assert answer["ok"]
+    assert len(answer["notes"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("facility: [a]", "must be a mapping of keys and values"),
+        ('facility: {id: test, title: ""}', "must not be so short"),
+        ("facility: {id: test, title: 7}", "must be text; put it into quotes"),
+        ("facility: {id: test, title: T, support: call me}", "must be a mail address, or a URL"),
+    ],
+)
+def test_mistakes_are_told_in_words_for_people_who_write_yaml(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    (tmp_path / "site.yaml").write_text(GOOD.replace(GOOD.splitlines()[0], line))
+    with pytest.raises(SiteMistakes) as failed:
+        load_site(tmp_path / "site.yaml")
+    (mistake,) = failed.value.mistakes
+    assert mistake.line == 1
+    assert message in mistake.message
 
 
 def test_an_open_range_needs_a_backend_that_tells_its_limits(tmp_path: Path) -> None:
