@@ -32,6 +32,13 @@ _NO_ANSWER = re.compile(
 """sbatch's words for "slurmctld did not answer": the job may have been accepted."""
 
 
+_PREFIX = re.compile(
+    r"^(?:s(?:batch|queue|cancel|info|control|acct|acctmgr): |\w+: (?=error: |fatal: ))?"
+    r"(?:error: |fatal: |\w+ error: )?(?:Batch job submission failed: |allocation failure: )?"
+)
+"""Who says it, and that it is an error, before what matters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one command printed."""
@@ -44,11 +51,10 @@ class Answer:
     def complaint(self) -> str:
         """Slurm's own words, without its prefixes; for logs and for the user."""
         lines = [
-            re.sub(r"^\w+: (?:error|fatal): |^\w+ error: ", "", line.strip())
+            _PREFIX.sub("", line.strip())
             for line in self.err.splitlines()
-            if line.strip()
+            if line.strip() and not re.match(r'Try "\w+ --help"', line)
         ]
-        lines = [line.removeprefix("Batch job submission failed: ") for line in lines]
         text = "; ".join(lines) or f"exit status {self.status}"
         return "".join(c if c.isprintable() else " " for c in text)[:400]
 

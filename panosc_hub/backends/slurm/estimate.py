@@ -43,7 +43,7 @@ def read_test(answer: Answer, now: float) -> Estimate | None:
         return Estimate(True, starts, "starts now" if when == "now" else f"starts {when}")
     if answer.status == 0 or answer.unanswered:
         return None
-    why = answer.complaint.removeprefix("allocation failure: ").rstrip(".")
+    why = answer.complaint.rstrip(".")
     return Estimate(False, None, f"Slurm would refuse this: {why}.")
 
 

@@ -36,11 +36,9 @@ _ENDED = {
     "COMPLETED": "the notebook server ended by itself",
     "DEADLINE": "the job's deadline passed",
     "FAILED": "the job failed",
-    "LAUNCH_FAILED": "the node could not start the job",
     "NODE_FAIL": "the node failed",
     "OUT_OF_MEMORY": "the session used more memory than it asked for",
     "PREEMPTED": "a job with higher priority took its place",
-    "RECONFIG_FAIL": "the node could not be set up",
     "TIMEOUT": "the session reached its time limit",
 }
 _ADVICE = {
@@ -52,8 +50,11 @@ _ADVICE = {
 _ALIVE = {
     "COMPLETING": "The job is ending.",
     "CONFIGURING": "A node is being prepared for the job.",
+    "EXPEDITING": "Slurm put the job back into the queue, before all others.",
+    "LAUNCH_FAILED": "The node could not start the job; Slurm may put it back into the queue.",
     "POWER_UP_NODE": "A node is being switched on for the job.",
     "PREEMPTED": "A job with higher priority is taking the place of this one.",
+    "RECONFIG_FAIL": "The node could not be set up; Slurm may put the job back into the queue.",
     "REQUEUED": "Slurm is putting the job back into the queue.",
     "REQUEUE_HOLD": "Slurm put the job back and holds it; tell the facility's support.",
     "SPECIAL_EXIT": "Slurm put the job back and holds it; tell the facility's support.",
