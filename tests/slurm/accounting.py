@@ -6,7 +6,7 @@ needed to run. Beside the nodes of :mod:`tests.slurm.cluster`:
 * features: ``ssd`` (cpu1, mig1, beam1), ``avx512`` (cpu1, cpu2, l4)
 * partition ``mig``: ``mig1`` with four ``gpu:1g.10gb``; ``l4`` with two ``gpu:l4`` and shards
 * partition ``shared``: ``cpu[1-2]``, ``OverSubscribe=FORCE:4``
-* partition ``beam``: ``beam1``, for the account ``beamline`` and those of proposals alone
+* partition ``beam``: ``beam[1-2]``, for the account ``beamline`` and those of proposals alone
 * QOS ``normal`` (8 h), ``beamtime`` (comes first), ``long`` (two days, two jobs for each user)
 * accounts and who has them: see :data:`ACCOUNTS` and :data:`MEMBERS`
 * reservations: ``HG-123-beamtime`` (``beam1``, account ``hg-123``, active), ``NX-7-beamtime``
@@ -51,7 +51,8 @@ PartitionName=gpu Nodes=gpu[1-2] MaxTime=8:00:00 State=UP
 PartitionName=small Nodes=cpu2 MaxTime=10 State=UP
 PartitionName=mig Nodes=mig1,l4 MaxTime=8:00:00 State=UP
 PartitionName=shared Nodes=cpu[1-2] MaxTime=8:00:00 OverSubscribe=FORCE:4 State=UP
-PartitionName=beam Nodes=beam1 MaxTime=1-00:00:00 AllowAccounts=beamline,hg-123,p2222,nx-7 State=UP
+PartitionName=beam Nodes=beam[1-2] MaxTime=1-00:00:00 State=UP \
+AllowAccounts=beamline,hg-123,p2222,nx-7
 """
 
 _DBD = """\
@@ -110,6 +111,7 @@ class AccountingCluster(Cluster):
         "mig1": "CPUs=16 RealMemory=64000 Gres=gpu:1g.10gb:4 Features=ssd",
         "l4": "CPUs=16 RealMemory=64000 Gres=gpu:l4:2,shard:l4:8 Features=avx512",
         "beam1": "CPUs=16 RealMemory=64000 Features=ssd",
+        "beam2": "CPUs=16 RealMemory=64000",
     }
     devices = (
         *Cluster.devices,

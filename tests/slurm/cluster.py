@@ -5,7 +5,7 @@ node on free ports. Nothing outside the directory is used or changed: clients fi
 through ``SLURM_CONF`` alone and munge through its own socket, so a Slurm that already runs on
 the machine is left in peace. For demonstrations::
 
-    python -m tests.slurm.cluster start DIR     # prints SLURM_CONF=DIR/slurm.conf
+    python -m tests.slurm.cluster start --accounting DIR     # prints SLURM_CONF=DIR/slurm.conf
     python -m tests.slurm.cluster stop DIR
 
 Nodes (pretended sizes; a job gets no more than the machine has):
@@ -293,6 +293,12 @@ class Cluster:
         self._end(self.dir / "slurmctld.pid", signal.SIGTERM)
         self._end(self.dir / "munge.pid", signal.SIGTERM)
 
+    def clear(self) -> None:
+        """Forget an earlier start in this directory: its jobs, and what else it kept."""
+        self.stop()
+        for name in ("state", "mariadb"):
+            shutil.rmtree(self.dir / name, ignore_errors=True)
+
     def _end(self, pid_file: Path, how: signal.Signals) -> None:
         """Signal the daemon of ``pid_file`` and wait; kill it after 10 s."""
         try:
@@ -366,6 +372,7 @@ def main(argv: list[str]) -> int:
         else:
             if options and reason:
                 print(f"Slurm without accounts: {reason}", file=sys.stderr)
+            cluster.clear()
             cluster.start()
             print(f"SLURM_CONF={cluster.conf}")
     except CannotRun as error:
