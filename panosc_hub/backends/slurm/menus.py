@@ -98,7 +98,7 @@ def _offered(
         accounts = standing.my_accounts(places)
         if not listed:
             return None if accounts is None else _options(accounts)
-        return _options(n for n in listed if standing.has_account(n) is not False)
+        return _options(n for n in listed if standing.has_account(n, places) is not False)
     qos = my_qos(options, standing, places)
     if not listed:
         return None if qos is None else _options(qos)

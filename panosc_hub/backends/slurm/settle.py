@@ -102,10 +102,10 @@ class _Settling:
             f"you now. {self._theirs(name)} Choose another profile, or ask your local contact."
         )
 
-    def _theirs(self, name: str) -> str:
+    def _theirs(self, name: str, places: tuple[str, ...] = ()) -> str:
         standing = self.standing
         if name == "account":
-            mine: Iterable[str] = standing.my_accounts() or ()
+            mine: Iterable[str] = standing.my_accounts(places) or ()
         elif name == "qos":
             mine = standing.my_qos(standing.my_accounts() or ()) or ()
         else:
@@ -127,8 +127,11 @@ def settle(options: SlurmOptions, launch: Launch, standing: Standing) -> Settled
     account = work.pick("account", partition)
     held = _check_reservations(work, reservation)
     account = _account_for(work, account, held, partition)
-    if account and standing.has_account(account) is False:
-        raise _refuse(f"The account {account} is not one of yours. {work._theirs('account')}")
+    if account and standing.has_account(account, places) is False:
+        where = f" on partition {partition}" if standing.has_account(account) else ""
+        raise _refuse(
+            f"The account {account} is not one of yours{where}. {work._theirs('account', places)}"
+        )
     doors = standing.partitions(places)
     who = account or (standing.accounts.default(standing.user) if standing.accounts else "")
     if who and doors and not any(door.takes_account(who) for door in doors):

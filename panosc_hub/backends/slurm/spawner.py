@@ -18,10 +18,13 @@ from typing import Any, ClassVar
 from jupyterhub.spawner import Spawner
 from traitlets import Float
 
+from ...core.choices import Menu
+from ...core.identity import Person
 from ...core.jobstate import JobState
 from ...core.profiles import Profile
 from ...errors import BackendError, Refusal, SiteError
 from ..base import Availability, Known
+from . import offers
 from .client import SlurmClient
 from .known import known_session, verdict
 from .options import validate_options
@@ -34,6 +37,7 @@ class SlurmBackend(SlurmStart):
     """One batch job per session."""
 
     backend_name: ClassVar[str] = "slurm"
+    tells_limits: ClassVar[bool] = True
     progress = Spawner.progress  # lines go through ``tell``
 
     stop_timeout = Float(
@@ -58,8 +62,13 @@ class SlurmBackend(SlurmStart):
         self.ended = ""
         self.port = 0
         name = self.new_name()
-        text, env = self.script(launch, name), self.get_env()
-        self._log_path = self.log_path(self.options(launch.profile))
+        settled = await self.settle(launch)
+        if self._stopping:
+            raise BackendError("The start was cancelled.", reason="cancelled")
+        text, env = self.script(launch, name, settled.options), self.get_env()
+        self._log_path = self.log_path(settled.options)
+        for notice in settled.notices:
+            self.tell(notice, 12)
         if self.home_template and not shared.client.run_as:
             await asyncio.to_thread(os.makedirs, self.home(), 0o700, exist_ok=True)
         limit = launch.profile.start_timeout or self.start_timeout
@@ -186,6 +195,21 @@ class SlurmBackend(SlurmStart):
         """From the last look at the nodes; a stale one is renewed in the background."""
         nodes = watchers(config).nodes
         return {name: nodes.availability(profile) for name, profile in profiles.items()}
+
+    @classmethod
+    def offered(cls, profiles: Mapping[str, Profile], config: Any) -> dict[str, Profile | str]:
+        """The profiles within what Slurm has, from the same look."""
+        return offers.offered(profiles, config)
+
+    @classmethod
+    def menus(cls, profile: Profile, person: Person, config: Any) -> tuple[Menu, ...]:
+        """Account, QOS, reservation …, as Slurm last told what ``person`` has."""
+        return offers.menus_for(profile, person, config)
+
+    @classmethod
+    async def look(cls, config: Any) -> None:
+        """Have all looks, for a command line."""
+        await offers.look(config)
 
     @classmethod
     def present(cls, config: Any) -> bool:

@@ -31,22 +31,24 @@ class Standing:
         """The accounts that count in ``partitions``, the default first."""
         if self.accounts is None or not self.accounts.knows(self.user):
             return None
-        found = self.accounts.accounts(self.user, partitions)
-        doors = self.partitions(partitions)
+        names = tuple(partitions)
+        doors = self.partitions(names)
+        found = self.accounts.accounts(self.user, {*names, *(door.name for door in doors)})
         if not doors:
             return found
         return tuple(name for name in found if any(door.takes_account(name) for door in doors))
 
     def spelled(self, account: str, partitions: Iterable[str] = ()) -> str:
         """The user's account of that name, as Slurm spells it; empty if there is none."""
-        mine = self.my_accounts(partitions) or ()
+        mine = self.my_accounts(tuple(partitions)) or ()
         return next((name for name in mine if name.lower() == account.lower()), "")
 
-    def has_account(self, account: str) -> bool | None:
-        """Whether jobs of ``account`` are accepted from the user, in some partition."""
+    def has_account(self, account: str, partitions: Iterable[str] = ()) -> bool | None:
+        """Whether jobs of ``account`` are accepted from the user, in any of ``partitions``."""
         if self.accounts is None or not self.accounts.knows(self.user):
             return None
-        if self.spelled(account):
+        names = {*partitions, *(door.name for door in self.partitions(partitions))}
+        if account.lower() in (a.lower() for a in self.accounts.accounts(self.user, names)):
             return True
         return False if self.accounts.enforced else None
 
