@@ -115,13 +115,14 @@ class PendingWatcher(LoggingConfigurable):
     """The shared look at all waiting jobs; nobody asks for it while none of ours waits."""
 
     interval = Float(
-        15,
+        30,
         min=0.05,
         config=True,
         help="""
-        Seconds for which one look at the waiting jobs is good. Slurm itself computes its
-        estimates every 30 s by default. A look that takes long lengthens the interval to twenty
-        times its duration, for it reads all waiting jobs of the cluster.
+        Seconds for which one look at the waiting jobs is good: as many as Slurm itself by
+        default lets pass between two computations of its estimates. A look that takes long
+        lengthens the interval to twenty times its duration, for it reads all waiting jobs of
+        the cluster.
         """,
     )
 

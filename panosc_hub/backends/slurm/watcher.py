@@ -44,10 +44,14 @@ class SlurmWatcher(LoggingConfigurable):
         """,
     )
     busy_interval = Float(
-        3,
+        5,
         min=0.05,
         config=True,
-        help="Seconds between two looks while a session waits or starts, or is being stopped.",
+        help="""
+        Seconds between two looks while a session waits or starts, or is being stopped; up to
+        twice as many while all who wait have done so for longer. No start takes longer by it:
+        the session tells its port itself, and that brings a look at once.
+        """,
     )
     longest_interval = Float(
         90,
@@ -208,9 +212,18 @@ class SlurmWatcher(LoggingConfigurable):
 
     def pause(self) -> float:
         """Seconds until the next look is due."""
-        busy = bool(self.owed) or any(job.busy for job in self._living())
-        base = max(self.busy_interval if busy else self.interval, 5 * self._took)
+        base = max(self._unhurried(), 5 * self._took)
         return min(base * 2 ** min(self._failures, 16), max(base, self.longest_interval))
+
+    def _unhurried(self) -> float:
+        """The pause while Slurm answers quickly."""
+        busy = [job for job in self._living() if job.busy]
+        if not self.owed and not busy:
+            return self.interval
+        if self.owed or any(job.misses for job in busy):
+            return self.busy_interval
+        waited = time.monotonic() - max(job.since for job in busy)
+        return self.busy_interval * min(2.0, 1 + waited / 30)
 
     async def look(self) -> None:
         """One look now, or the result of the one under way: there are never two at a time."""

@@ -143,13 +143,25 @@ async def test_interval_follows_what_is_going_on() -> None:
     await looks(watcher, 1)
     assert watcher.pause() == pytest.approx(30)
     watcher.jobs["n"].starting = True
-    assert watcher.pause() == pytest.approx(3)
+    assert watcher.pause() == pytest.approx(5, rel=0.2)
     pauses = []
     for _ in range(8):
         await watcher.look()
         pauses.append(watcher.pause())
     assert pauses == sorted(pauses)
-    assert (pauses[0], pauses[-1]) == (6, 90)
+    assert (pauses[0], pauses[-1]) == (pytest.approx(10, rel=0.2), 90)
+
+
+async def test_jobs_that_have_waited_for_long_are_looked_at_half_as_often() -> None:
+    watcher, _ = make(listed("PENDING"))
+    await looks(watcher, 1)
+    watcher.jobs["n"].since -= 600
+    assert watcher.pause() == 10
+    watcher.jobs["new"] = module.Watched("new", "8", starting=True)
+    assert watcher.pause() == pytest.approx(5, rel=0.2)
+    del watcher.jobs["new"]
+    watcher.jobs["n"].misses = 1
+    assert watcher.pause() == 5
 
 
 async def test_a_slow_slurm_is_asked_less_often() -> None:
