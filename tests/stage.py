@@ -277,8 +277,10 @@ class Stage:
             return self.looks
         now = time.time() - 12
         return {
-            "small": Availability(True, 31, "starts now", now),
-            "a100": Availability(True, 0, "about 14:20, 2 sessions ahead", now),
+            "small": Availability(True, 31, "starts now", now, {"cpus": 124}),
+            "a100": Availability(
+                True, 0, "about 14:20, 2 sessions ahead", now, {"cpus": 48, "gpu:a100": 0}
+            ),
             "exclusive": Availability(True, 2, "starts now", now),
             "medium": Availability(True, 12, "starts now", now),
             "l4": Availability(True, 3, "starts now", now),

@@ -61,6 +61,7 @@ class ProfileView:
     reason: str
     free: int | None
     words: str
+    idle: str = ""
     menus: tuple[Menu, ...] = ()
     checked: bool = False
 
@@ -72,6 +73,7 @@ class ProfileView:
             "reason": self.reason,
             "free": self.free,
             "words": self.words,
+            "idle": self.idle,
         }
 
 
@@ -144,6 +146,7 @@ def profile_views(
                 reason,
                 look.free if usable else None,
                 look.words if usable else "",
+                words.idle(look.idle) if usable else "",
                 _menus(offer, person, now) if usable else (),
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 from ..core.choices import FIELD as CHOICE
@@ -88,6 +88,18 @@ def gpu_type(kind: str) -> str:
     if name.lower() == "gpu":
         return ""
     return name.upper() if name.isalnum() and len(name) <= 6 else name
+
+
+def idle(counts: Mapping[str, int]) -> str:
+    """``"idle: 48 CPUs, 3 × A100"`` of a backend's ``{"cpus": 48, "gpu:a100": 3}``."""
+    parts = []
+    for key, count in counts.items():
+        kind = gpu_type(key.removeprefix("gpu").removeprefix(":"))
+        if key == "cpus":
+            parts.append(plural(count, "CPU"))
+        else:
+            parts.append(f"{count} × {kind}" if kind else plural(count, "GPU"))
+    return f"idle: {', '.join(parts)}" if parts else ""
 
 
 def dates(start: date | None, end: date | None) -> str:

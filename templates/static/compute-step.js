@@ -149,6 +149,7 @@ export function computeStep(data, changed) {
       const why = now ? now.reason || misfit(id) : "not available now";
       row.querySelector("input").disabled = !open(id);
       row.querySelector("[data-words]").textContent = why || now.words;
+      row.querySelector("[data-idle]").textContent = why ? "" : now.idle;
       const free = row.querySelector("[data-free]");
       const count = why ? null : now?.free;
       free.textContent = count === null || count === undefined ? "" : `${count} free`;

@@ -264,12 +264,14 @@ async def test_looking_again_brings_what_changed(opened: Any, scene: Scene) -> N
     async with opened("/hub/spawn") as page:
         small = page.locator('[data-profile="small"]')
         assert "31 free" in await small.inner_text()
+        assert "idle: 124 CPUs" in await small.inner_text()
         looks = scene.stage.availability()
         looks["small"] = Availability(False, None, "the partition is down", looks["small"].looked)
         scene.stage.looks = looks
         await page.locator("#ph-look").click()
         await page.get_by_text("the partition is down", exact=True).wait_for()
         assert await small.locator("input").is_disabled()
+        assert "idle" not in await small.inner_text()
         assert await page.locator('input[name="profile"][value="a100"]').is_checked()
 
 

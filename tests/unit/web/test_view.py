@@ -76,6 +76,12 @@ def test_a_profile_that_is_not_for_the_person_is_greyed_with_the_reason() -> Non
     assert lines(page(person=Person("s", frozenset({"staff"}))))["exclusive"].usable
 
 
+def test_what_is_idle_is_said_of_a_profile_that_can_be_used() -> None:
+    assert lines(page())["a100"].idle == "idle: 48 CPUs, 0 × A100"
+    looks = {"a100": Availability(False, None, "drained", idle={"cpus": 4})}
+    assert lines(page(looks=looks))["a100"].idle == ""
+
+
 def test_a_backend_that_cannot_now_greys_its_profile_with_its_words() -> None:
     looks = {"small": Availability(False, None, "the partition is drained until Monday")}
     shown = lines(page(looks=looks))["small"]
@@ -336,6 +342,8 @@ def test_a_link_without_answers_keeps_the_persons_own() -> None:
         (words.dates(date(2026, 1, 12), date(2026, 1, 14)), "12–14 Jan 2026"),
         (words.dates(date(2026, 1, 30), date(2026, 2, 2)), "30 Jan – 2 Feb 2026"),
         (words.dates(None, None), ""),
+        (words.idle({"cpus": 1, "gpu:a100": 3, "gpu": 2}), "idle: 1 CPU, 3 × A100, 2 GPUs"),
+        (words.idle({}), ""),
     ],
 )
 def test_amounts_read_as_people_say_them(said: str, text: str) -> None:
