@@ -143,6 +143,24 @@ async def test_the_token_is_in_no_script_argument_or_log(
     assert TOKEN not in cluster.command("scontrol", "-o", "show", "job", spawner.job_id)
 
 
+async def test_the_job_makes_its_home_and_the_hub_writes_nothing_there(
+    bench: Bench, program: Program
+) -> None:
+    """The home is not there when sbatch runs; the log begins in it all the same."""
+    seen = bench.folder / "seen"
+    bench.config.SlurmBackend.log_template = "{home}/log-%j"
+    bench.config.SlurmClient.sbatch = program(
+        "sbatch", f'ls {bench.folder}/home > {seen} 2>&1\nexec /usr/bin/sbatch "$@"'
+    )
+    spawner, url = await started(bench, options={"prologue": "echo from the prologue; pwd"})
+    assert (await environment_of(url))["PWD"] == spawner.home()
+    assert "No such file or directory" in seen.read_text()
+    assert Path(spawner.home()).stat().st_mode & 0o777 == 0o700
+    log = Path(spawner._log_path)
+    assert log == Path(spawner.home()) / f"log-{spawner.job_id}"
+    assert log.read_text().startswith(f"from the prologue\n{spawner.home()}\n")
+
+
 async def test_name_is_saved_before_submission_and_id_after(bench: Bench) -> None:
     spawner, _ = await started(bench)
     assert bench.saved[0]["name"] == spawner.job_name

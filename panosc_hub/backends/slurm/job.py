@@ -47,8 +47,8 @@ class SlurmJob(SlurmSpawner):
         Home directory of a user's jobs; ``{username}`` is replaced by the Hub's user name.
 
         Empty (the default): the home of the UNIX account that the job runs as. A path: that
-        directory; where jobs run as the Hub's own account (no ``SlurmClient.run_as``) the Hub
-        makes it, for demonstrations.
+        directory; where jobs run as the Hub's own account (no ``SlurmClient.run_as``) each job
+        makes it if it is not there, for demonstrations.
         Example: c.SlurmBackend.home_template = "/home/{username}"
         """,
     )
@@ -212,6 +212,7 @@ class SlurmJob(SlurmSpawner):
             apptainer=tuple(self.apptainer),
             site_profile=self.site_profile,
             port_range=self.port_range,
+            make_home=bool(self.home_template) and not self._run_as,
         )
 
     async def estimate(self, launch: Launch) -> Estimate | None:

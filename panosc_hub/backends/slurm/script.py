@@ -69,6 +69,8 @@ class Script:
     apptainer: tuple[str, ...] = ("apptainer",)
     site_profile: str = "/etc/profile"
     port_range: str = ""
+    make_home: bool = False
+    """The home may not be there yet: the job makes it, and only then opens its log."""
 
 
 def job_name(hub: str, user: str, server: str, token: str = "") -> str:
@@ -106,8 +108,8 @@ def directives(script: Script, launch: Launch, options: SlurmOptions) -> list[st
     values: dict[str, str] = {
         "job-name": script.name,
         "comment": script.comment,
-        "chdir": script.home,
-        "output": script.output,
+        "chdir": "/" if script.make_home else script.home,
+        "output": "/dev/null" if script.make_home else script.output,
         "partition": options.fixed("partition"),
         "account": options.fixed("account"),
         "qos": options.fixed("qos"),
@@ -149,6 +151,7 @@ def render(script: Script, launch: Launch, options: SlurmOptions) -> str:
         directives=directives(script, launch, options),
         walltime=launch.resources.walltime or 0,
         home=shlex.quote(script.home),
+        log=shlex.quote(script.output) if script.make_home else "",
         path=shlex.quote(script.path),
         site_profile=shlex.quote(script.site_profile) if script.site_profile else "",
         prologue=options.prologue.replace("\r\n", "\n").strip("\n"),

@@ -9,7 +9,6 @@ reading of job states are not used.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping
@@ -69,8 +68,6 @@ class SlurmBackend(SlurmStart):
         self._log_path = self.log_path(settled.options)
         for notice in settled.notices:
             self.tell(notice, 12)
-        if self.home_template and not shared.client.run_as:
-            await asyncio.to_thread(os.makedirs, self.home(), 0o700, exist_ok=True)
         limit = launch.profile.start_timeout or self.start_timeout
         # Before the Hub's own limit, so that the sentence can say why the job still waits.
         patience = limit - min(10.0, limit / 10)
