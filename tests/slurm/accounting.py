@@ -17,10 +17,12 @@ Slurm writes the names of accounts in small letters.
 
 from __future__ import annotations
 
+import os
 import pwd
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from tests.slurm.cluster import (
     _GRES,
@@ -68,7 +70,6 @@ StorageUser=root
 StorageLoc=panosc_slurm
 LogFile={dir}/slurmdbd.log
 PidFile={dir}/slurmdbd.pid
-PrivateData={private}
 """
 
 QOS = {
@@ -182,7 +183,7 @@ NodeName=l4 Name=shard Count=8
         """Start slurmdbd (again) and wait until it answers."""
         conf = self.dir / "slurmdbd.conf"
         conf.touch(mode=0o600)  # slurmdbd refuses one that others can read
-        conf.write_text(_DBD.format(dir=self.dir, dbd_port=self.dbd_port, private="none"))
+        conf.write_text(_DBD.format(dir=self.dir, dbd_port=self.dbd_port))
         # With the host "localhost" the client library takes the socket that this names.
         self._run([_which("slurmdbd")], MYSQL_UNIX_PORT=self._socket)
         show = [_which("sacctmgr"), "-n", "show", "cluster"]
@@ -234,6 +235,22 @@ NodeName=l4 Name=shard Count=8
         self.manage(
             [f"add user {name} account={','.join([first, *others])} defaultaccount={first}"]
         )
+
+    @contextmanager
+    def hiding_jobs(self) -> Iterator[None]:
+        """``PrivateData=jobs``, in slurmctld and slurmdbd, until the block ends."""
+        self._private("PrivateData=jobs\n")
+        try:
+            yield
+        finally:
+            self._private("")
+
+    def _private(self, line: str) -> None:
+        for file in (self.conf, self.dir / "slurmdbd.conf"):
+            lines = file.read_text().splitlines(keepends=True)
+            file.write_text("".join(x for x in lines if not x.startswith("PrivateData=")) + line)
+        os.kill(int((self.dir / "slurmdbd.pid").read_text()), signal.SIGHUP)
+        self.command("scontrol", "reconfigure")
 
     def _when_idle(self) -> None:
         known = self.command("scontrol", "-o", "show", "reservation")

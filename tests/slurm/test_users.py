@@ -9,9 +9,7 @@ import asyncio
 import os
 import pwd
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,94 +19,26 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from tests.hub.harness import ROOT, HubProcess
+from tests.hub.harness import HubProcess
+from tests.slurm import service
 from tests.slurm.cluster import Cluster
 from tests.slurm.hubs import job_of, jobs, saved, stop, wait_for
 from tests.slurm.people import People, groups_of
+from tests.slurm.service import ask
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(180)]
-
-SITE = """
-facility: {{id: test, title: Test facility, support: help@test.example}}
-variables: {{data: {folder}/data}}
-areas:
-  raw: {{path: "{{data}}/{{proposal}}/raw", mode: ro}}
-catalogue: {{kind: static, file: proposals.yaml}}
-environments:
-  - {{id: tiny, title: Tiny server, command: [{python}, {folder}/tiny_server.py]}}
-profiles:
-  - id: small
-    title: Small
-    backend: slurm
-    memory: 1G
-    walltime: 10m
-    start_timeout: 60
-    options: {{partition: cpu}}
-"""
-PROPOSALS = """
-proposals:
-  - id: HG-123
-    title: AgBh calibration
-    instrument: ID02
-    members: {{users: [{paula}, {mira}]}}
-    datasets: []
-"""
-CONFIG = """
-import panosc_hub
-panosc_hub.configure(c, site={site!r})
-c.Spawner.poll_interval = 1
-c.Spawner.environment = {{"SECRET_OF_THE_HUB": "never", "JUPYTERHUB_OF_THE_SITE": "kept"}}
-c.SlurmBackend.connect_to = "address"
-c.SlurmBackend.hub_name = "service-hub"
-c.SlurmWatcher.interval = c.SlurmWatcher.busy_interval = 0.3
-{shipped}
-"""
-
-
-def shipped_settings() -> str:
-    """How the shipped configuration calls Slurm's commands."""
-    text = (ROOT / "config" / "jupyterhub_config.py").read_text()
-    lines = re.findall(r"^c\.SlurmClient\..*$", text, re.MULTILINE)
-    assert any("run_as" in line for line in lines)
-    return "\n".join(lines)
 
 
 @pytest.fixture(scope="module")
 def folder(accounts: People) -> Iterator[Path]:
-    """A directory that all accounts may enter, with the Hub's own in it."""
-    with tempfile.TemporaryDirectory(prefix="panosc-users-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        shutil.copy(ROOT / "tests" / "hub" / "tiny_server.py", folder)
-        raw = folder / "data" / "HG-123" / "raw"
-        raw.mkdir(parents=True)
-        (raw / "image").write_text("what only the beamtime's group may read\n")
-        shutil.chown(raw, group=accounts.beamtime)
-        raw.chmod(0o750)
-        (folder / "site.yaml").write_text(SITE.format(folder=folder, python=accounts.python))
-        (folder / "proposals.yaml").write_text(
-            PROPOSALS.format(paula=accounts.paula, mira=accounts.mira)
-        )
+    with service.folder(accounts) as folder:
         yield folder
 
 
 @pytest.fixture(scope="module")
 def service_hub(folder: Path, slurm: Cluster, accounts: People) -> Iterator[HubProcess]:
     """The Hub, running as its service account."""
-    hub = folder / "hub"
-    hub.mkdir(mode=0o700)
-    config = CONFIG.format(site=str(folder / "site.yaml"), shipped=shipped_settings())
-    home = pwd.getpwnam(accounts.service).pw_dir
-    env = {"HOME": home, "USER": accounts.service, "PYTHONPATH": accounts.path}
-    process = HubProcess(
-        hub,
-        config,
-        env={**slurm.environment, **env},
-        python=accounts.python,
-        account=accounts.service,
-    )
-    for path in (hub, *hub.iterdir()):
-        shutil.chown(path, accounts.service, accounts.service)
+    process = service.make_hub(folder, slurm, accounts)
     try:
         asyncio.run(process.start())
         yield process
@@ -122,16 +52,7 @@ async def hub(
 ) -> AsyncIterator[HubProcess]:
     """The Hub without sessions."""
     yield service_hub
-    for user in (accounts.paula, accounts.mira):
-        await stop(service_hub, user)
-        await service_hub.until(user, ready=False)
-
-
-async def ask(hub: HubProcess, user: str) -> httpx.Response:
-    async with hub.api() as api:
-        await api.post(f"/users/{user}")
-        wish = {"profile": "small", "proposal": "HG-123"}
-        return await api.post(f"/users/{user}/server", json=wish)
+    await service.stop_all(service_hub, accounts)
 
 
 async def seen_by_itself(hub: HubProcess, user: str) -> dict[str, Any]:
