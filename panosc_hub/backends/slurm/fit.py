@@ -56,6 +56,9 @@ def fit(profile: Profile, options: SlurmOptions, look: Look, now: float) -> Avai
         if row.planned or (row.held and not own) or row.name in blocked:
             rooms.setdefault(row.name, _Room(0))
             continue
+        if row.reserved and look.reservations is None:
+            rooms.setdefault(row.name, _Room(0, exact=False))  # for whom, and how much of it?
+            continue
         room = _room(row, resources, offered, options, look, lent.get(row.name, 0))
         best = rooms.get(row.name, _Room(0))
         rooms[row.name] = max(best, room, key=lambda r: (r.least, not r.exact))
@@ -171,6 +174,8 @@ def _idle(
     idle: dict[str, int] = {"cpus": 0}
     for row in {r.name: r for r in rows if r.name in names}.values():
         if row.planned or (row.held and not own):
+            continue
+        if row.reserved and not lent.get(row.name) and not own:
             continue
         idle["cpus"] += max(0, row.cpus_idle - lent.get(row.name, 0))
         for kind, count in row.gpus.items():

@@ -40,8 +40,8 @@ class NodeRow:
     """One node as a member of one partition. Memory in bytes; GPUs by type ("" untyped).
 
     ``default`` tells the partition of jobs that name none, ``opened`` whether the partition
-    takes jobs. ``up``: neither down nor drained. ``held``: all of it is reserved or in
-    maintenance. ``planned``: Slurm keeps it for a waiting job.
+    takes jobs. ``up``: neither down nor drained. ``held``: in maintenance. ``reserved``: some or
+    all of it is in a reservation. ``planned``: Slurm keeps it for a waiting job.
     """
 
     partition: str
@@ -51,6 +51,7 @@ class NodeRow:
     opened: bool
     up: bool
     held: bool
+    reserved: bool
     planned: bool
     cpus: int
     cpus_idle: int
@@ -64,8 +65,8 @@ class NodeRow:
 
     @property
     def usable(self) -> bool:
-        """Whether it takes anybody's job now, as far as it has room."""
-        return self.opened and self.up and not self.held
+        """Whether all of it takes anybody's job now, as far as it has room."""
+        return self.opened and self.up and not self.held and not self.reserved
 
 
 _NODE_UP = frozenset({"idle", "mixed", "allocated", "completing", "planned"})
@@ -75,7 +76,7 @@ _NODE_BARS = frozenset(
     | {"perfctrs", "reboot", "reboot_issued", "reboot_requested", "invalid", "invalid_reg"}
     | {"blocked", "inval", "future", "error"}
 )
-_NODE_HELD = frozenset({"maint", "maintenance", "reserved"})
+_NODE_HELD = frozenset({"maint", "maintenance"})
 
 
 def parse_nodes(text: str) -> tuple[NodeRow, ...]:
@@ -103,6 +104,7 @@ def parse_nodes(text: str) -> tuple[NodeRow, ...]:
                 opened=name["Available"] == "up",
                 up=bool(words & _NODE_UP) and not words & _NODE_BARS,
                 held=bool(words & _NODE_HELD),
+                reserved="reserved" in words,
                 planned="planned" in words,
                 cpus=int(cpus.group(4)),
                 cpus_idle=int(cpus.group(2)),

@@ -64,8 +64,9 @@ def test_limits_are_those_of_the_largest_node_that_is_up() -> None:
     assert offered(none, **OPEN, **mixed) == "all its nodes are down or drained"
 
 
-def test_a_reserved_node_still_counts_for_limits() -> None:
-    held = changed(REAL, "mix1", held=True)
+@pytest.mark.parametrize("flag", ["held", "reserved", "planned"])
+def test_a_reserved_node_still_counts_for_limits(flag: str) -> None:
+    held = changed(REAL, "mix1", **{flag: True})
     assert top(offered(held, **OPEN, options={"partition": "mixed"})) == (32, 128000)
 
 
@@ -279,8 +280,13 @@ def test_nodes_of_a_reservation_are_free_for_it_alone() -> None:
     look = reserved("notroot")
     assert look_at(look, cpus=4).free == 2  # cpu1
     assert look_at(look, cpus=4, options={"reservation": "notroot"}).free == 1  # cpu2
-    held = changed(look, "cpu2", held=True)
+    held = changed(look, "cpu2", reserved=True)
     assert look_at(held, cpus=4, options={"reservation": "notroot"}).free == 1
+    assert look_at(held, cpus=4).free == 2
+    # Reserved, but nobody knows for whom: nothing is claimed of cpu2.
+    unknown = changed(Look(REAL.rows, REAL.partitions), "cpu2", reserved=True)
+    assert look_at(unknown, cpus=4).free == 2
+    assert look_at(changed(unknown, "cpu1", reserved=True), cpus=4).free is None
     assert top(offered(look, **OPEN, options={"partition": "cpu", "reservation": "notroot"})) == (
         8,
         16000,
@@ -297,7 +303,7 @@ def test_a_reservation_that_begins_during_the_session_takes_its_nodes() -> None:
 
 
 def test_a_reservation_of_some_cpus_leaves_the_others() -> None:
-    look = reserved("tr")  # one core of gpu1
+    look = changed(reserved("tr"), "gpu1", reserved=True)  # one core of it
     found = look_at(look, gpus={"type": "a100"}, cpus=15, options={"partition": "gpu"})
     assert found.free is None  # 14 or 15 of its CPUs are free
     assert look_at(look, cpus=7, gpus={"type": "a100"}, options={"partition": "gpu"}).free == 2

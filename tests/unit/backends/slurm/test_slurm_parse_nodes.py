@@ -80,10 +80,19 @@ def test_nodes_that_take_jobs(state: str, usable: bool) -> None:
     assert (row.partition, row.default, row.memory_idle) == ("cpu", True, 14976 * 2**20)
 
 
-@pytest.mark.parametrize("state", ["idle+maintenance", "mixed+reserved", "idle+reserved+planned"])
-def test_a_reserved_node_is_up_but_takes_no_other_jobs(state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "held", "reserved"),
+    [
+        ("idle+maintenance", True, False),
+        ("mixed+reserved", False, True),
+        ("idle+reserved+planned", False, True),
+    ],
+)
+def test_a_reserved_node_is_up_but_not_all_of_it_for_everybody(
+    state: str, held: bool, reserved: bool
+) -> None:
     (row,) = parse_nodes(f"{NODE_HEADER}\n{node(state)}\n")
-    assert (row.up, row.held, row.usable) == (True, True, False)
+    assert (row.up, row.held, row.reserved, row.usable) == (True, held, reserved, False)
 
 
 def test_a_closed_partition_has_no_usable_node() -> None:
