@@ -117,6 +117,12 @@ class Page:
         answers = sorted(name for name in self.problems if name.startswith(FIELD))
         return ("environment", *RESOURCES, "choices", *answers)
 
+    @property
+    def other_fields(self) -> tuple[str, ...]:
+        """The fields whose problems no step shows: unknown ones of a link, the whole selection."""
+        shown = {"proposal", "dataset", "template", "profile", *self.compute_fields}
+        return tuple(name for name in self.problems if name not in shown)
+
 
 def profile_views(
     site: Site,

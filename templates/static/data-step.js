@@ -106,8 +106,9 @@ export function dataStep(data, changed) {
   again.addEventListener("click", loadProposals);
   tools(proposals, byId("ph-proposal-tools"));
   tools(datasets, byId("ph-dataset-tools"));
-  if (!data.own) tell(note, "Only the person can see the proposals; start without data for them.");
-  else if (data.state === "slow") loadProposals();
+  if (!data.own) {
+    tell(note, "These are the person's proposals. The datasets of another one only they can list.");
+  } else if (data.state === "slow") loadProposals();
   else if (data.state === "down") again.hidden = false;
   findProposal();
   report();

@@ -170,6 +170,7 @@ async def test_hostile_link_fields_become_an_escaped_notice_and_start_nothing() 
     problems = [p.get_text(" ", strip=True) for p in soup.select(".ph-problem")]
     assert any(p.startswith("Profile") for p in problems)
     assert any(p.startswith("CPUs") for p in problems)
+    assert any(p.startswith("Evil is not a field") for p in problems)
     assert "<b>x</b>" not in str(soup)
     assert checked(soup, "proposal") == "HG-123"
 
@@ -230,11 +231,13 @@ async def test_another_persons_datasets_are_not_asked_for() -> None:
 
 
 async def test_admins_read_that_the_new_site_file_is_broken_and_others_do_not() -> None:
-    facility = StageFacility(site_error="site.yaml, line 3: <unknown> key")
-    assert "line 3" not in str(await render(Stage(facility=facility)))
+    facility = StageFacility(site_error="site.yaml:3: <unknown> key\nsite.yaml:9: is missing")
+    assert "site.yaml:3" not in str(await render(Stage(facility=facility)))
     soup = await render(Stage(facility=facility, owner=Person("root", admin=True)))
     (told,) = soup.select('[data-testid="site-error"]')
-    assert "the last good one is in use: site.yaml, line 3: <unknown> key" in told.get_text()
+    assert "the last good one is in use" in told.get_text()
+    lines = [line.get_text() for line in told.select("li")]
+    assert lines == ["site.yaml:3: <unknown> key", "site.yaml:9: is missing"]
 
 
 async def test_the_page_tells_how_old_the_look_is() -> None:
