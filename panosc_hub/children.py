@@ -76,7 +76,11 @@ class Children:
             backend = self.backend(profile.backend)
             return backend.menus(profile, person, config) if backend else ()
 
-        return Moment(self.present, offered, menus)
+        def own_paths(profile: Profile) -> bool:
+            backend = self.backend(profile.backend)
+            return backend is not None and backend.own_environments
+
+        return Moment(self.present, offered, menus, own_paths)
 
     def _offered(
         self, name: str, profiles: Mapping[str, Profile], config: Any

@@ -138,7 +138,7 @@ class FacilityService:
             profile = self._default_profile(default, person, moment)
         offered = _offered(profile, moment)
         resources, problems = resolve(offered, selection.wish)
-        environments = site.environments_of(profile)
+        environments = moment.environments(site, profile)
         if not environments:
             raise NotFound(f"{profile.title} offers no environment; tell your administrators.")
         environment = environments[0]

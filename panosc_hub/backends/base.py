@@ -108,6 +108,10 @@ class Backend:
 
     backend_name: ClassVar[str]
 
+    own_environments: ClassVar[bool] = False
+    """Whether a path that the user gave (``Environment.paths``) is looked at again where it is
+    used, as the user. If not, such paths are not taken."""
+
     tells_limits: ClassVar[bool] = False
     """Whether ``offered`` knows what there is. If not, a range must name its own ``max``."""
 

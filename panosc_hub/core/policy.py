@@ -11,6 +11,7 @@ from .environments import Environment, path_allowed
 from .identity import Person
 from .profiles import Profile
 from .selection import Selection
+from .site import Site
 
 GPU, PATH = "gpu", "path"
 """Answers that are no backend's: the type of GPU, and the path of an environment of one's own."""
@@ -25,12 +26,21 @@ class Moment:
     """What the backends say at this moment. The defaults know nothing and allow all.
 
     ``offered`` is the profile with its limits of now, or why nothing of it can be had; ``menus``
-    is what a person may choose in it besides amounts.
+    is what a person may choose in it besides amounts; ``own_paths`` is whether environments of
+    one's own may be used.
     """
 
     present: Callable[[Profile], bool] = field(default=lambda profile: True)
     offered: Callable[[Profile], Profile | str] = field(default=_as_it_is)
     menus: Callable[[Profile, Person], Iterable[Menu]] = field(default=lambda profile, person: ())
+    own_paths: Callable[[Profile], bool] = field(default=lambda profile: True)
+
+    def environments(self, site: Site, profile: Profile) -> tuple[Environment, ...]:
+        """The environments of ``profile``; without ``paths`` where none are taken."""
+        offered = site.environments_of(profile)
+        if self.own_paths(profile):
+            return offered
+        return tuple(e.model_copy(update={"paths": ()}) if e.paths else e for e in offered)
 
     def all_menus(self, profile: Profile, person: Person) -> tuple[Menu, ...]:
         """The menus of an *offered* profile: the type of GPU first, then the backend's."""

@@ -27,7 +27,7 @@ from ..core.selection import parse_form
 from ..core.templates import picture_type
 from ..errors import NotFound, PanoscError
 from ..paths import static_path
-from . import rows, view, words
+from . import profiles, rows, words
 from .estimate import estimate
 from .menus import menu_json
 from .offers import offers
@@ -88,10 +88,10 @@ class ProfilesHandler(PanoscHandler):
         facility = spawner.facility
         site, looks, moment = facility.site, spawner.availability(), spawner.moment()
         found = offers(site, tuple(facility.templates()), moment)
-        views = view.profile_views(site, spawner.person(), looks, found, moment)
+        views = profiles.profile_views(site, spawner.person(), looks, found, moment)
         self.send(
             {
-                "age": view.oldest_look(looks),
+                "age": profiles.oldest_look(looks),
                 "profiles": [
                     {
                         **v.to_dict(),

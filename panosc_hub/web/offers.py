@@ -151,10 +151,12 @@ def _scales(profile: Profile, wish: Wish) -> dict[str, Scale]:
     return scales
 
 
-def offer_of(site: Site, profile: Profile, nothing: str = "") -> Offer:
+def offer_of(
+    site: Site, profile: Profile, nothing: str = "", moment: Moment | None = None
+) -> Offer:
     """How the page shows ``profile``."""
     scales = _scales(profile, NO_WISH)
-    available = site.environments_of(profile)
+    available = (moment or Moment()).environments(site, profile)
     environments = tuple((e.id, e.title) for e in available)
     paths = {e.id: e.paths for e in available if e.paths}
     gpus = scales.get("gpus")
@@ -228,7 +230,7 @@ def offers(site: Site, templates: tuple[Template, ...], moment: Moment | None = 
     offered = tuple(told(p) for p in site.profiles)
     if _last is not None and _last.answers(site, templates, offered):
         return _last.offers
-    made = [_offer(site, p, now) for p, now in zip(site.profiles, offered, strict=True)]
+    made = [_offer(site, p, now, moment) for p, now in zip(site.profiles, offered, strict=True)]
     fresh = Offers(
         {offer.profile.id: offer for offer in made},
         _misfits([offer.profile for offer in made], templates),
@@ -237,8 +239,8 @@ def offers(site: Site, templates: tuple[Template, ...], moment: Moment | None = 
     return fresh
 
 
-def _offer(site: Site, profile: Profile, offered: Profile | str) -> Offer:
+def _offer(site: Site, profile: Profile, offered: Profile | str, moment: Moment | None) -> Offer:
     nothing = offered if isinstance(offered, str) else ""
     shown = profile if isinstance(offered, str) else offered
     closed = tighten(shown, Limits())
-    return offer_of(site, shown if isinstance(closed, str) else closed, nothing)
+    return offer_of(site, shown if isinstance(closed, str) else closed, nothing, moment)

@@ -21,10 +21,19 @@ from ..core.proposals import Dataset, Proposal
 from ..core.selection import Selection
 from ..core.site import Site
 from ..core.templates import Fit, Template, rank
-from ..errors import PanoscError, Problem
+from ..errors import Problem
 from . import words
 from .menus import MenuView, menu_view
-from .offers import NO_WISH, RESOURCES, Offer, Offers, with_wish
+from .offers import NO_WISH, RESOURCES, Offers, with_wish
+from .profiles import (
+    Group,
+    ProfileView,
+    choose,
+    groups_of,
+    oldest_look,
+    profile_views,
+    why_not,
+)
 from .rows import datasets_json, fit_table, proposal_json
 
 
@@ -50,40 +59,6 @@ class Answer:
     proposals: Sequence[Proposal] = ()
     datasets: Sequence[Dataset] = ()
     sentence: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileView:
-    """One line of step 3."""
-
-    offer: Offer
-    usable: bool
-    reason: str
-    free: int | None
-    words: str
-    idle: str = ""
-    menus: tuple[Menu, ...] = ()
-    checked: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """The part that changes while the page is open."""
-        return {
-            "id": self.offer.profile.id,
-            "usable": self.usable,
-            "reason": self.reason,
-            "free": self.free,
-            "words": self.words,
-            "idle": self.idle,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The profiles of one backend."""
-
-    backend: str
-    title: str
-    profiles: tuple[ProfileView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,66 +97,6 @@ class Page:
         """The fields whose problems no step shows: unknown ones of a link, the whole selection."""
         shown = {"proposal", "dataset", "template", "profile", *self.compute_fields}
         return tuple(name for name in self.problems if name not in shown)
-
-
-def profile_views(
-    site: Site,
-    person: Person,
-    looks: Mapping[str, Availability],
-    offers: Offers,
-    moment: Moment | None = None,
-) -> list[ProfileView]:
-    """All profiles of backends that are there; those not open to ``person`` with the reason."""
-    now = moment or Moment()
-    views = []
-    for profile in site.profiles:
-        look = looks.get(profile.id)
-        if look is None:
-            continue
-        offer = offers.by_id[profile.id]
-        allowed = profile.allow.permits(person)
-        usable = allowed and look.usable and not offer.nothing
-        reason = ""
-        if not usable:
-            reason = (look.words if not look.usable else "") or offer.nothing
-            reason = (reason or "not available now") if allowed else profile.allow.otherwise
-        views.append(
-            ProfileView(
-                offer,
-                usable,
-                reason,
-                look.free if usable else None,
-                look.words if usable else "",
-                words.idle(look.idle) if usable else "",
-                _menus(offer, person, now) if usable else (),
-            )
-        )
-    return views
-
-
-def _menus(offer: Offer, person: Person, moment: Moment) -> tuple[Menu, ...]:
-    try:
-        return moment.all_menus(offer.profile, person)
-    except PanoscError:
-        # The page is there without them; what is chosen is judged when it is started.
-        return ()
-
-
-def oldest_look(looks: Mapping[str, Availability]) -> float | None:
-    """Seconds since the oldest look; None when no backend looks."""
-    ages = [look.age for look in looks.values() if look.age is not None]
-    return max(ages, default=None)
-
-
-def _choose(
-    views: Sequence[ProfileView], wanted: Iterable[str | None], misfits: Mapping[str, str]
-) -> ProfileView | None:
-    fitting = [v for v in views if v.usable and v.offer.profile.id not in misfits]
-    for name in wanted:
-        for view in fitting:
-            if view.offer.profile.id == name:
-                return view
-    return next(iter(fitting), None) or next((v for v in views if v.usable), None)
 
 
 def merge(asked: Asked, remembered: Selection) -> Selection:
@@ -234,18 +149,18 @@ def build(
         want = replace(want, template=None)
 
     misfits = offers.misfits.get(want.template or "", {})
-    chosen = _choose(views, (want.profile,), misfits)
+    chosen = choose(views, (want.profile,), misfits)
     named = chosen is not None and chosen.offer.profile.id == want.profile
     if want.profile and not named:
         if asked.explicit:
-            notices.append(_why_not(want.profile, views, misfits, chosen))
+            notices.append(why_not(want.profile, views, misfits, chosen))
         want = _without(want, {*RESOURCES, "environment", *_fields(want)})
     if chosen is not None:
         known = {e for e, _ in chosen.offer.environments}
         if want.environment not in known:
             want = replace(want, environment=None)
         broken = resolve(chosen.offer.profile, want.wish)[1]
-        environment = _environment(site, chosen, want)
+        environment = _environment(site, chosen, want, moment or Moment())
         if environment is not None:
             profile = chosen.offer.profile
             broken += wrong_answers(want, profile, environment, chosen.menus, person)
@@ -274,7 +189,7 @@ def build(
         proposals=tuple(proposal_json(p) for p in answer.proposals),
         datasets=tuple(listed["datasets"]),
         cards=cards,
-        groups=_groups(views),
+        groups=groups_of(views),
         selection=want,
         chosen=chosen,
         menus=menus,
@@ -323,28 +238,11 @@ def _without(want: Selection, fields: set[str]) -> Selection:
     return replace(want, choices=kept, **own)
 
 
-def _environment(site: Site, chosen: ProfileView, want: Selection) -> Environment | None:
-    offered = site.environments_of(chosen.offer.profile)
+def _environment(
+    site: Site, chosen: ProfileView, want: Selection, moment: Moment
+) -> Environment | None:
+    offered = moment.environments(site, chosen.offer.profile)
     return next((e for e in offered if e.id == want.environment), next(iter(offered), None))
-
-
-def _groups(views: Sequence[ProfileView]) -> tuple[Group, ...]:
-    backends = dict.fromkeys(v.offer.profile.backend for v in views)
-    return tuple(
-        Group(b, words.backend_title(b), tuple(v for v in views if v.offer.profile.backend == b))
-        for b in backends
-    )
-
-
-def _why_not(
-    name: str, views: Sequence[ProfileView], misfits: Mapping[str, str], chosen: ProfileView | None
-) -> str:
-    instead = f" {chosen.offer.profile.title} is chosen instead." if chosen else ""
-    for view in views:
-        if view.offer.profile.id == name:
-            why = view.reason or misfits.get(name, "not available now")
-            return f"{view.offer.profile.title} cannot be used: {why.rstrip('.')}.{instead}"
-    return f"There is no profile {name} here.{instead}"
 
 
 def by_field(problems: Iterable[Problem]) -> dict[str, tuple[str, ...]]:

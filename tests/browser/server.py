@@ -22,7 +22,7 @@ from tornado.netutil import bind_sockets
 
 from panosc_hub.core.templates import picture_type
 from panosc_hub.paths import static_path, template_path
-from panosc_hub.web import page, rows, view
+from panosc_hub.web import page, profiles, rows
 from panosc_hub.web.offers import offers
 from tests.stage import Stage
 
@@ -196,8 +196,9 @@ class Json(tornado.web.RequestHandler):
             looks = stage.availability()
             moment = self.scene.stage.moment()
             found = offers(facility.site, facility.templates(), moment)
-            views = view.profile_views(facility.site, person, looks, found, moment)
-            self.finish({"age": view.oldest_look(looks), "profiles": [v.to_dict() for v in views]})
+            views = profiles.profile_views(facility.site, person, looks, found, moment)
+            shown = [v.to_dict() for v in views]
+            self.finish({"age": profiles.oldest_look(looks), "profiles": shown})
         elif what == "estimate":
             self.scene.estimated.append(self.request.query)
             self.finish(self.scene.estimate)

@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         shown = {k: v for k, v in os.environ.items() if k.startswith(("PANOSC_", "MEM_", "CPU_"))}
+        shown["PATH"] = os.environ["PATH"]
         shown["JUPYTERHUB_DEFAULT_URL"] = os.environ.get("JUPYTERHUB_DEFAULT_URL", "")
         body = json.dumps({"environment": shown, "cwd": os.getcwd(), "pid": os.getpid()}).encode()
         self.send_response(200)

@@ -343,6 +343,13 @@ def test_an_own_environment_elsewhere_is_refused(
         own.choose(Selection("p", environment=environment, choices=(("path", path),)), PAULA)
 
 
+def test_a_backend_that_does_not_look_where_a_path_leads_takes_none(own: FacilityService) -> None:
+    asked = Selection("p", environment="own", choices=(("path", "/home/paula/env"),))
+    assert own.choose(asked, PAULA).environment.prefix == "/home/paula/env"
+    with pytest.raises(InvalidSelection, match="choice-path: cannot be used with Own"):
+        own.choose(asked, PAULA, moment=Moment(own_paths=lambda profile: False))
+
+
 def test_an_environment_without_an_own_path_is_the_facilitys(own: FacilityService) -> None:
     chosen = own.choose(Selection("p", environment="own"), PAULA).environment
     assert (chosen.prefix, chosen.apptainer) == ("/opt/base", None)

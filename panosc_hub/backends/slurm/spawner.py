@@ -37,6 +37,7 @@ class SlurmBackend(SlurmStart):
 
     backend_name: ClassVar[str] = "slurm"
     tells_limits: ClassVar[bool] = True
+    own_environments: ClassVar[bool] = True
     progress = Spawner.progress  # lines go through ``tell``
 
     stop_timeout = Float(

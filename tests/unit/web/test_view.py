@@ -15,7 +15,7 @@ from panosc_hub.core.policy import Moment
 from panosc_hub.core.profiles import GpuOffer, Profile, Wish
 from panosc_hub.core.selection import Selection
 from panosc_hub.errors import BackendUnavailable, Problem
-from panosc_hub.web import rows, view, words
+from panosc_hub.web import profiles, rows, view, words
 from panosc_hub.web.offers import offer_of, offers, with_wish
 from panosc_hub.web.sessions import sessions
 from tests.stage import DATASETS, PROPOSALS, TEMPLATES, Stage, choosing
@@ -53,7 +53,7 @@ def linked(**fields: Any) -> view.Asked:
     return view.Asked(Selection(**fields), explicit=True)
 
 
-def lines(shown: view.Page) -> dict[str, view.ProfileView]:
+def lines(shown: view.Page) -> dict[str, profiles.ProfileView]:
     return {v.offer.profile.id: v for group in shown.groups for v in group.profiles}
 
 
@@ -304,6 +304,19 @@ def test_a_link_that_names_software_says_so_before_it_is_started() -> None:
     assert shown.notices == (
         "The link runs what is at /home/amember/env. Start it only if you know it.",
     )
+
+
+def test_own_paths_are_asked_for_only_where_they_are_looked_at_again() -> None:
+    stage = choosing()
+    assert page(stage=stage).paths == ("/home/amember/**", "/software/*/envs/*")
+    careless = choosing()
+    careless.now = Moment(own_paths=lambda profile: False)
+    path = (("path", "/home/amember/env"),)
+    asked = linked(profile="small", environment="pyfai", choices=path)
+    shown = page(stage=careless, asked=asked)
+    assert shown.paths == ()
+    assert shown.problems["choice-path"] == ("cannot be used with pyFAI 2026.9",)
+    assert shown.selection.choices == ()
 
 
 def test_answers_for_another_profile_are_not_taken_along() -> None:
