@@ -50,6 +50,12 @@ profiles:
     memory: 1G
     walltime: 10m
     options: {{constraint: no-such-feature}}
+  - id: licensed
+    title: Licensed
+    backend: slurm
+    memory: 1G
+    walltime: 10m
+    options: {{extra: ["--licenses=no-such-program"]}}
   - {{id: here, title: Here, backend: local, memory: 1G}}
 """
 CONFIG = """
@@ -144,6 +150,21 @@ async def test_after_a_long_wait_the_form_returns_with_what_would_start(
         assert "did not start within 14 s" in await why_it_stopped(paula)
     names = cluster.command("squeue", "--noheader", "--format=%j").split()
     assert not [n for n in names if n.startswith("panosc-")]
+
+
+async def test_slurms_own_refusal_is_a_sentence_on_the_form(
+    hub: HubProcess, cluster: Cluster
+) -> None:
+    """What only Slurm can know; nothing is submitted."""
+    everything = ("squeue", "--noheader", "--states=all", "--format=%j")
+    before = cluster.command(*everything)
+    async with hub.browser("paula") as paula:
+        answer = await paula.form("/hub/spawn", {"profile": "licensed"})
+        page = BeautifulSoup(answer.text, "html.parser")
+        assert answer.status_code == 400
+        assert "SLURM refused the job: Invalid license specification." in page.get_text(" ")
+        assert page.select_one("form#ph-form, form[action*=spawn]") is not None
+    assert cluster.command(*everything) == before
 
 
 async def test_estimates_come_from_slurm_before_anything_is_started(
