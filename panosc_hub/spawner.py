@@ -32,7 +32,7 @@ from .facility import Choice, FacilityService
 from .people import person_of, remembered_of
 from .progress import Progress, sse
 from .readiness import until_listening
-from .starting import follow, note_adoption, run_childs_hook, token_id
+from .starting import follow, in_its_words, note_adoption, run_childs_hook, token_id
 from .web.form import read_form, render_form
 from .web.instead import advise
 from .web.register import register
@@ -45,6 +45,7 @@ class PanoscSpawner(Delegates, Spawner):
     """Offers the facility's profiles on one page and starts the chosen one on its backend."""
 
     start_timeout: Any  # JupyterHub's trait, which has no type of its own
+    _complaint = ""  # what a starting session said of its own failure
 
     site = Unicode(
         "site.yaml",
@@ -181,7 +182,7 @@ class PanoscSpawner(Delegates, Spawner):
     def _begin(self, choice: Choice) -> None:
         name = choice.profile.backend
         self.state.active = name
-        self.state.ended = ""
+        self.state.ended = self._complaint = ""
         chosen = (choice.selection, choice.profile, choice.resources, choice.template)
         self.state.summary = summary(*chosen)
         child = self._children.get(name, fresh=True)
@@ -238,8 +239,9 @@ class PanoscSpawner(Delegates, Spawner):
         try:
             return await self._start(self.choice)
         except PanoscError as error:
-            self.state.ended = error.sentence
-            raise self.refuse(advise(self, error)) from error
+            told = in_its_words(error, self._complaint)
+            self.state.ended = told.sentence
+            raise self.refuse(advise(self, told)) from error
 
     async def _start(self, choice: Choice) -> str:
         if self.plan is None:
@@ -330,6 +332,7 @@ class PanoscSpawner(Delegates, Spawner):
     def session_report(self, status: str, message: str) -> None:
         """A sentence from the session's start-up; what went wrong also stays on the home page."""
         self.events.add(message, 60)
+        self._complaint = message if status == "error" else self._complaint
         if status != "ok" and self.state.note(message):
             self.save_state()
 

@@ -11,6 +11,7 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import exponential_backoff, maybe_future
 from sqlalchemy import inspect, select
 
+from .errors import BackendError, PanoscError
 from .progress import Progress
 
 _routing: set[asyncio.Task[None]] = set()
@@ -48,6 +49,13 @@ def token_id(orm_spawner: orm.Spawner, user_id: int, api_token: str) -> int:
         return found[0]
     token = kind.find(session, api_token)
     return token.id if token else 0
+
+
+def in_its_words(error: PanoscError, complaint: str) -> PanoscError:
+    """A start's failure, after what the session itself had to say of it."""
+    if not complaint or not isinstance(error, BackendError):
+        return error
+    return BackendError(f"{complaint} {error.sentence}", reason=error.reason)
 
 
 def note_adoption(outer: Any, child: Any) -> None:
