@@ -19,10 +19,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config
 
-from ..backends.slurm.client import SlurmClient
+from ..backends.slurm.client import SlurmClient, own_account
+from ..backends.slurm.facts import FactFinder
 from ..backends.slurm.job import this_host
 from ..backends.slurm.orphans import FORMAT, Job, Server, jobs_of_hub, orphans
-from ..errors import PanoscError
+from ..errors import BackendUnavailable, PanoscError
 
 
 @click.group()
@@ -81,6 +82,14 @@ def list_orphans(
 
 
 async def _find(client: SlurmClient, hub: str, db: str) -> list[Job]:
+    facts = FactFinder(client)
+    await facts.renew()
+    if facts.others_hidden:
+        # "None" would be a claim about what this account cannot see.
+        raise BackendUnavailable(
+            f"Slurm's PrivateData hides other people's jobs from {own_account()}; run this as "
+            "root, as SlurmUser or as a Slurm operator."
+        )
     answer = await client.query("squeue", "--states=all", f"--format={FORMAT}")
     return orphans(jobs_of_hub(answer, hub), running_servers(db), hub)
 
