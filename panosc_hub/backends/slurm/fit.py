@@ -50,7 +50,7 @@ def fit(profile: Profile, options: SlurmOptions, look: Look, now: float) -> Avai
         return Availability(True, 0, "its reservation has not begun yet")
     if any(look.holds_part(r) for r in own) or (options.fixed("reservation") and not own):
         return Availability(True, None)
-    blocked, lent = _reserved(look, own, now, resources.walltime)
+    blocked, lent = _reserved(look, own, now, resources.walltime or _usual_time(rows, look))
     rooms: dict[str, _Room] = {}
     for row in rows:
         if row.planned or (row.held and not own) or row.name in blocked:
@@ -91,6 +91,12 @@ def _could_hold(row: NodeRow, resources: Resources, profile: Profile, look: Look
 
 def _gpu_counts(row: NodeRow, profile: Profile) -> Mapping[str, int]:
     return shards_per_gpu(row) if profile.gpus and profile.gpus.kind == "shard" else row.gpus
+
+
+def _usual_time(rows: Iterable[NodeRow], look: Look) -> int | None:
+    """How long a job may run that says nothing; None where that has no end."""
+    times = [(p := look.partition(row)).default_time or p.max_time for row in rows]
+    return None if None in times else max(time for time in times if time is not None)
 
 
 def _reserved(

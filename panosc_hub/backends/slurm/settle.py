@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ...core.plan import Launch
-from ...core.profiles import Profile, Wish, resolve
+from ...core.profiles import Wish, resolve
 from ...core.quantities import show_duration
 from ...errors import Refusal
 from .limits import offer
+from .look import nodes_of
 from .menus import menu, my_qos
 from .options import ByProposal, SlurmOptions
 from .parse_nodes import Reservation
@@ -240,9 +241,12 @@ def _check_amounts(
         getattr(settled, name) == getattr(options, name) for name in ("partition", "constraint")
     ):
         return
-    found = offer(launch.profile, settled, standing.look)
-    if not isinstance(found, Profile):
+    chosen = ", ".join(filter(None, (settled.fixed("partition"), settled.fixed("constraint"))))
+    if isinstance(nodes_of(settled, standing.look), str):
         return  # what is down now may be up when the job's turn comes
+    found = offer(launch.profile, settled, standing.look)
+    if isinstance(found, str):
+        raise _refuse(f"With {chosen}: {found}.")
     asked = launch.resources
     gpus = asked.gpus
     wish = Wish(
@@ -254,7 +258,6 @@ def _check_amounts(
     )
     _, problems = resolve(found, wish)
     if problems:
-        chosen = ", ".join(filter(None, (settled.fixed("partition"), settled.fixed("constraint"))))
         raise _refuse(f"With {chosen}: " + "; ".join(f"{p}" for p in problems) + ".")
 
 
