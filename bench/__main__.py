@@ -15,14 +15,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import lab_start, spawn_page, spawns
+from . import lab_start, slurm_commands, slurm_hub, slurm_rounds, spawn_page, spawns
 from .report import as_json, print_table, write_json
-from .rows import Benchmark, PeerMissing, Row, exit_status
+from .rows import Benchmark, LeftOut, PeerMissing, Row, exit_status
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     spawn_page.BENCHMARK,
     spawns.BENCHMARK,
     lab_start.BENCHMARK,
+    slurm_rounds.BENCHMARK,
+    slurm_hub.BENCHMARK,
+    slurm_commands.BENCHMARK,
 )
 """Add a module with a ``BENCHMARK`` here."""
 
@@ -30,7 +33,10 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 def measure(benchmark: Benchmark, rounds: int | None, console: Console) -> list[Row]:
-    """The rows of ``benchmark``; a failure becomes rows that say so, the others still run."""
+    """The rows of ``benchmark``; a failure becomes rows that say so, the others still run.
+
+    One that needs what this host does not have (a real Slurm) says so and gives no rows.
+    """
     count = rounds or benchmark.rounds
     console.print(f"{benchmark.name}: {count} rounds …")
     began = time.monotonic()
@@ -38,6 +44,9 @@ def measure(benchmark: Benchmark, rounds: int | None, console: Console) -> list[
         rows: list[Row] = asyncio.run(_run(benchmark, count))
     except PeerMissing as error:
         return benchmark.failed(str(error))
+    except LeftOut as error:
+        console.print(f"[bold]Left out:[/] {benchmark.name}: {error}")
+        return []
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
         return benchmark.failed(f"{type(error).__name__}, see above")

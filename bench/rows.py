@@ -101,6 +101,10 @@ class PeerMissing(Exception):
     """The peer is not installed, so there is nothing to compare with."""
 
 
+class LeftOut(Exception):
+    """This host cannot run what is measured at all (no Slurm, not root); the text says why."""
+
+
 def import_peer(name: str) -> ModuleType:
     """The peer's module; raises :class:`PeerMissing`, with what to do."""
     try:
@@ -126,7 +130,8 @@ class Benchmark:
     """One module's contribution. ``rounds`` is the usual number of rounds.
 
     ``plan`` gives name, unit and target of each row, for the case that nothing can be measured;
-    ``run`` measures them; :class:`PeerMissing` says that the peer is not installed.
+    ``run`` measures them; :class:`PeerMissing` says that the peer is not installed, and
+    :class:`LeftOut` that the host has no such thing: then its rows are left out.
     """
 
     name: str

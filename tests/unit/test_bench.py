@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from bench.__main__ import measure
 from bench.report import write_json
 from bench.rows import (
     KEYS,
     Benchmark,
+    LeftOut,
     PeerMissing,
     Row,
     Target,
@@ -127,6 +131,16 @@ async def test_rounds_are_taken_in_turns_and_the_first_is_not_counted() -> None:
 def test_a_peer_that_is_not_installed_is_named() -> None:
     with pytest.raises(PeerMissing, match=r"no_such_peer.*extra 'bench'"):
         import_peer("no_such_peer")
+
+
+def test_what_the_host_cannot_run_is_left_out_and_said_so() -> None:
+    async def no_slurm(_: int) -> list[Row]:
+        raise LeftOut("a real Slurm needs root")
+
+    said = Console(file=io.StringIO(), width=200)
+    benchmark = Benchmark("slurm", 1, (Row("a", "s", THIRD),), no_slurm)
+    assert measure(benchmark, None, said) == []
+    assert "Left out: slurm: a real Slurm needs root" in said.file.getvalue()
 
 
 async def test_a_failed_benchmark_still_has_all_its_rows() -> None:
