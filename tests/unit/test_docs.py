@@ -30,6 +30,7 @@ from panosc_hub.backends.local import LocalBackend
 from panosc_hub.backends.slurm import SlurmBackend
 from panosc_hub.backends.slurm.client import SlurmClient
 from panosc_hub.backends.slurm.estimate import StartEstimator
+from panosc_hub.backends.slurm.memberships import AccountWatcher
 from panosc_hub.backends.slurm.nodes import NodeWatcher
 from panosc_hub.backends.slurm.options import SlurmOptions
 from panosc_hub.backends.slurm.pending import PendingWatcher
@@ -73,7 +74,7 @@ MODELS: dict[type[BaseModel], tuple[str, str]] = {
 
 CLASSES: list[type[HasTraits]] = [
     PanoscSpawner, LocalBackend, SlurmBackend, SlurmClient, SlurmWatcher, NodeWatcher,
-    PendingWatcher, StartEstimator,
+    AccountWatcher, PendingWatcher, StartEstimator,
     UmbrellaAuthenticator, accounts.StaticMapper, accounts.FileMapper,
 ]  # fmt: skip
 

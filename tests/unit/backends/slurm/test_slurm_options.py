@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from panosc_hub.backends.slurm.options import ByProposal, Mine, validate_options
 from panosc_hub.errors import SiteError
+from panosc_hub.site import load_site
+
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.mark.parametrize("name", ["account", "qos", "reservation", "partition", "constraint"])
@@ -100,3 +105,16 @@ def test_a_rule_is_filled_with_plain_names_or_not_at_all(
     both = ByProposal(proposal="{instrument}_{proposal}")
     assert both.fill({"proposal": "p1", "instrument": "id02"}) == "id02_p1"
     assert both.fill({"proposal": "p1", "instrument": None}) == ""
+
+
+def test_the_shipped_beam_time_profile_is_accepted_without_its_comment_signs(
+    tmp_path: Path,
+) -> None:
+    text = (ROOT / "config" / "site.yaml").read_text()
+    start = text.index("  # - id: beamtime\n")
+    site = tmp_path / "site.yaml"
+    site.write_text(text[:start] + re.sub(r"(?m)^  # ", "  ", text[start:]))
+    profile = next(p for p in load_site(site).profiles if p.id == "beamtime")
+    options = validate_options(profile.options)
+    assert options.account == ByProposal(proposal="{proposal}", otherwise=Mine(mine=True))
+    assert profile.open_ranges == ("cpus", "memory", "walltime")
