@@ -23,6 +23,8 @@ class Children:
     ``backends`` is asked at every use, for it is a trait; ``adopt`` connects a new child.
     """
 
+    __slots__ = ("_adopt", "_backends", "_known", "_known_name", "_kwargs", "_made")
+
     def __init__(
         self,
         kwargs: Mapping[str, Any],
@@ -33,7 +35,8 @@ class Children:
         self._backends = backends
         self._adopt = adopt
         self._made: dict[str, Any] = {}
-        self._known: tuple[str, Known] | None = None
+        self._known: Known | None = None
+        self._known_name = ""
 
     def backend(self, name: str) -> type[Backend] | None:
         """The class that is configured for a backend; None when there is none (any more)."""
@@ -123,14 +126,31 @@ class Children:
         name = state.active
         if (child := self._made.get(name)) is not None:
             return child
-        if self._known is None or self._known[0] != name:
+        if self._known is None or self._known_name != name:
             backend = self.backend(name) if name else None
             saved = state.backends.get(name, {})
             known = backend.known(self._kwargs, saved) if backend is not None else None
             if known is None:
                 return self.existing(name)
-            self._known = (name, known)
-        return self._known[1]
+            self._known, self._known_name = known, name
+        return self._known
+
+    def made(self, name: str) -> Any | None:
+        """The child of a backend, if there is one now."""
+        return self._made.get(name)
+
+    def rest(self, state: ServerState) -> None:
+        """Let the child of a server that runs now go, if something smaller can stand for it.
+
+        It is made again from ``state`` when it is needed, as after a restart of the Hub.
+        """
+        child = self._made.get(state.active)
+        if child is None:
+            return
+        saved = child.get_state() | child.lasting_state()
+        if child.known(self._kwargs, saved) is not None:
+            state.backends[state.active] = saved
+            del self._made[state.active]
 
     def clear(self) -> None:
         """Forget them all; the next use makes new ones."""

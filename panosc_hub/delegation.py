@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Mapping, Set
+from types import MappingProxyType
 from typing import Any
 
 from jupyterhub.spawner import Spawner
@@ -93,9 +94,19 @@ class Delegates:
 
     log: Any
     state: ServerState
+    backends: Any
     _children: Children
+    _dirty: frozenset[str] = frozenset()
+    _overrides: Mapping[str, Any] = MappingProxyType({})
     _log_name: str
     _active_child: Any
+
+    def _classes(self) -> Any:
+        return self.backends
+
+    def _note_change(self, change: Mapping[str, Any]) -> None:
+        if not change["name"].startswith("_"):
+            self._dirty |= {change["name"]}
 
     def give_up(self) -> bool:
         """End a start that an earlier Hub began and this one waits for; False: there is none."""

@@ -17,11 +17,13 @@ MAX_MESSAGE = 500
 class Progress:
     """Lines with an optional percentage, which never goes back."""
 
+    __slots__ = ("_count", "_events", "_percent", "_waiters")
+
     def __init__(self) -> None:
         # By a number that only grows, so that a follower knows what it has not shown yet.
         self._events: dict[int, Event] = {}
         self._count = 0
-        self._waiters: set[asyncio.Event] = set()
+        self._waiters: list[asyncio.Event] = []
         self._percent = 0
 
     def add(self, message: str, progress: int | None = None, *, replaces: bool = False) -> None:
@@ -60,7 +62,7 @@ class Progress:
     async def follow(self) -> AsyncIterator[Event]:
         """Every line so far, then each new one; ends when the caller stops listening."""
         waiter = asyncio.Event()
-        self._waiters.add(waiter)
+        self._waiters.append(waiter)
         shown = 0
         try:
             while True:
@@ -70,7 +72,7 @@ class Progress:
                     yield self._events[new]
                 await waiter.wait()
         finally:
-            self._waiters.discard(waiter)
+            self._waiters.remove(waiter)
 
 
 def sse(event: Event) -> dict[str, Any]:

@@ -84,12 +84,10 @@ class PanoscSpawner(Delegates, Spawner):
     ).tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
-        self._dirty: set[str] = set()
-        self._overrides: dict[str, Any] = {}
-        self._children = Children(kwargs, lambda: self.backends, self._adopt)
+        self._children = Children(kwargs, self._classes, self._adopt)
         super().__init__(**kwargs)
         self._initial_environment = dict(self.environment)
-        self.observe(lambda change: self._dirty.add(change["name"]), All)
+        self.observe(self._note_change, All)
         self.state = load_state(None)
         self.choice: Choice | None = None
         self.plan: SessionPlan | None = None
@@ -226,7 +224,8 @@ class PanoscSpawner(Delegates, Spawner):
     def _apply_overrides(self, spawner_override: dict[str, Any]) -> None:
         """Group overrides: ours stay here, the backend's own are kept for the child."""
         ours = {k: v for k, v in spawner_override.items() if self.has_trait(k)}
-        self._overrides |= {k: v for k, v in spawner_override.items() if k not in ours}
+        rest = {k: v for k, v in spawner_override.items() if k not in ours}
+        self._overrides = {**self._overrides, **rest}
         super()._apply_overrides(ours)
 
     # -- JupyterHub's life cycle ------------------------------------------------------------
@@ -277,6 +276,8 @@ class PanoscSpawner(Delegates, Spawner):
         )
         self.state.phase = "running"
         # JupyterHub commits this with the URL, right after the return.
+        if not self._overrides:  # the child alone has them
+            self._children.rest(self.state)
         self._show_state()
         return url
 
@@ -352,7 +353,7 @@ class PanoscSpawner(Delegates, Spawner):
     def get_state(self) -> dict[str, Any]:
         """Versioned; each backend's part under its name. Pure."""
         state: dict[str, Any] = super().get_state()
-        child = self._active_child()
+        child = self._children.made(self.state.active)
         backends = dict(self.state.backends)
         if child is not None:
             backends[self.state.active] = child.get_state() | child.lasting_state()

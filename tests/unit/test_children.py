@@ -22,6 +22,13 @@ class Child:
 
     def __init__(self) -> None:
         type(self).made += 1
+        self.state: dict[str, Any] = {}
+
+    def get_state(self) -> dict[str, Any]:
+        return self.state
+
+    def lasting_state(self) -> dict[str, Any]:
+        return {"owed": {}}
 
     @classmethod
     def known(cls, kwargs: Mapping[str, Any], saved: Mapping[str, Any]) -> Known | None:
@@ -66,3 +73,24 @@ def test_another_state_is_asked_for_anew() -> None:
     first = mine.answering(RUNNING)
     mine.clear()
     assert mine.answering(RUNNING) is not first
+
+
+def test_the_child_of_a_server_that_runs_may_rest_with_its_state_kept() -> None:
+    mine, state = children(), ServerState(active="x")
+    child = mine.existing("x")
+    assert child is not None
+    child.state = {"job": "8"}
+    mine.rest(state)
+    assert mine.made("x") is None
+    assert state.backends == {"x": {"job": "8", "owed": {}}}
+    assert isinstance(mine.answering(state), Known)
+    assert mine.existing("x") is not child
+
+
+def test_a_child_that_nothing_can_stand_for_stays() -> None:
+    mine, state = children(), ServerState(active="x")
+    child = mine.existing("x")
+    mine.rest(state)
+    assert mine.made("x") is child
+    assert state.backends == {}
+    children().rest(state)  # none was made

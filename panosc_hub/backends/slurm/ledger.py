@@ -76,7 +76,9 @@ class Watched:
 
     def listed(self, row: JobRow, ending: Ending | None = None) -> None:
         """A look showed it; ``ending`` is what Slurm's records add to that."""
-        self.job_id, self.misses = row.job_id, 0
+        if self.job_id != row.job_id:
+            self.job_id = row.job_id
+        self.misses = 0
         self.preempted = self.preempted + 1 if row.state == "PREEMPTED" else 0
         self.sighting = words.sighting(row)
         left = parse_span(row.left) if row.state == "RUNNING" else None

@@ -9,6 +9,7 @@ end every row with a mark, so that a row cut in the middle shows.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 
 from ...core.jobstate import JobState
@@ -119,7 +120,8 @@ def _job_row(line: str, cells: list[str]) -> JobRow:
     if not re.fullmatch(r"[A-Z][A-Z0-9_+]{1,39}", cells[1]):
         raise Garbled(f"squeue: odd state {cells[1][:40]!r}")
     host = "" if cells[2] in ("n/a", "N/A", "(null)") else cells[2]
-    return JobRow(cells[0], cells[1], host, *cells[3:7])
+    # Few states and hosts for many jobs, of which the Hub keeps these.
+    return JobRow(cells[0], sys.intern(cells[1]), sys.intern(host), *cells[3:7])
 
 
 def after_header(text: str, header: str, command: str) -> list[str]:
