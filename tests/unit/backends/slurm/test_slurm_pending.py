@@ -115,10 +115,10 @@ async def test_nothing_is_counted_where_slurm_hides_other_jobs() -> None:
 def test_ten_thousand_waiting_jobs_do_not_hold_up_the_hub() -> None:
     rows = HEADER + "".join(f"{i}|gpu|{i % 97 + 1}|N/A|Priority|.\n" for i in range(1, 10_001))
     queue = Queue(parse_pending(rows))
-    began = time.perf_counter()
+    began = time.process_time()
     for i in range(1, 101):
         assert isinstance(queue.place(str(i)), Place)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 NOW = datetime(2026, 11, 21, 13, 55).timestamp()
