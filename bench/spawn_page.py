@@ -10,8 +10,9 @@ is the same object asked again, as by a reload; there the target is not to be sl
 ours shows data and notebooks besides the machines.
 
 Ours: all four steps for somebody with twelve proposals who was here before, so that the forty
-datasets of the last proposal are listed too. The nodes come from a stand-in ``sinfo``, read once
-before the first round through the real client, as the Hub reads them once a minute for all pages.
+datasets of the last proposal are listed too. Nodes and partitions come from a stand-in for
+``sinfo`` and ``scontrol``, read once before the first round through the real client, as the Hub
+reads them once a minute for all pages; every profile's limits are tightened to them.
 
 The peer: ``MOSlurmSpawner`` as it is. Its ``sinfo`` is a ``cat`` of a file in the format of the
 real one and its ``sudo`` is left out, which both spare it time. It compiles its template once per
@@ -65,7 +66,19 @@ SPAWNED = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spaw
 
 SINFO_HEADER = (
     "PARTITION|NODELIST|STATECOMPLETE|CPUS(A/I/O/T)|MEMORY|ALLOCMEM|GRES|GRES_USED|NODE_ADDR|AVAIL|"
+    "AVAIL_FEATURES|"
 )
+
+STAND_IN = """\
+#!/bin/sh
+case "$*" in
+    *"show partition"*) exec cat {folder}/ours.partitions ;;
+    *"show reservation"*) echo "No reservations in the system" ;;
+    *"show config"*) echo "AccountingStorageType = accounting_storage/none" ;;
+    *) exec cat {folder}/ours.nodes ;;
+esac
+"""
+"""For ``sinfo``, ``scontrol`` and ``sbatch``, which only has to be there."""
 
 
 def has_gpu(n: int) -> bool:
@@ -149,11 +162,22 @@ def our_sinfo() -> str:
     rows = [
         f"part{n}|node{n}-{i}|mixed|16/48/0/64|262144|65536|"
         f"{'gpu:a100:4' if has_gpu(n) else '(null)'}|"
-        f"{'gpu:a100:1(IDX:0)' if has_gpu(n) else 'gpu:0'}|node{n}-{i}|up|"
+        f"{'gpu:a100:1(IDX:0)' if has_gpu(n) else 'gpu:0'}|node{n}-{i}|up|(null)|"
         for n in range(PROFILES)
         for i in range(NODES)
     ]
     return "\n".join([SINFO_HEADER, *rows, ""])
+
+
+def our_partitions() -> str:
+    """What our query of the partitions would print."""
+    rows = [
+        f"PartitionName=part{n} AllowAccounts=ALL AllowQos=ALL Default=NO MaxNodes=UNLIMITED "
+        f"MaxTime=12:00:00 MaxCPUsPerNode=UNLIMITED Nodes=node{n}-[0-{NODES - 1}] "
+        "OverSubscribe=NO State=UP MaxMemPerNode=UNLIMITED"
+        for n in range(PROFILES)
+    ]
+    return "\n".join([*rows, ""])
 
 
 def peer_sinfo() -> str:
@@ -188,11 +212,12 @@ def _configure(folder: Path) -> Config:
 
     (folder / "site.yaml").write_text(json.dumps(site()))
     (folder / "proposals.yaml").write_text(json.dumps(proposals()))
-    (folder / "nodes").write_text(our_sinfo())
+    (folder / "ours.nodes").write_text(our_sinfo())
+    (folder / "ours.partitions").write_text(our_partitions())
     (folder / "partitions").write_text(peer_sinfo())
     (folder / "jupyterhub_config.py").write_text("")
     stand_in = folder / "slurm-command"
-    stand_in.write_text(f"#!/bin/sh\nexec cat {folder / 'nodes'}\n")
+    stand_in.write_text(STAND_IN.format(folder=folder))
     stand_in.chmod(0o755)
 
     c = Config()
@@ -204,7 +229,7 @@ def _configure(folder: Path) -> Config:
     c.JupyterHub.load_groups = {"visitors": {"users": [USER]}}
     c.JupyterHub.log_level = logging.ERROR
     c.Authenticator.allow_all = True
-    c.SlurmClient.sinfo = c.SlurmClient.sbatch = str(stand_in)
+    c.SlurmClient.sinfo = c.SlurmClient.sbatch = c.SlurmClient.scontrol = str(stand_in)
     panosc_hub.configure(c, site=folder / "site.yaml")
 
     c.MOSlurmSpawner.partitions = partitions()

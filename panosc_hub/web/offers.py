@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jinja2.utils import htmlsafe_json_dumps
+
 from ..core.policy import Moment
 from ..core.profiles import Limits, Profile, Range, Wish, tighten, why_not_fitting
 from ..core.quantities import format_duration, format_memory
@@ -65,9 +67,10 @@ class Scale:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Offer:
-    """One profile, ready to be shown."""
+    """One profile, ready to be shown; equal only to itself, so that what was made of it is kept
+    with it."""
 
     profile: Profile
     scales: dict[str, Scale]
@@ -76,6 +79,9 @@ class Offer:
     """By environment: the patterns of paths that users may give themselves."""
 
     json: dict[str, Any]
+    text: str
+    """The same as JSON that may stand in HTML."""
+
     cpus: str
     memory: str
     gpus: str
@@ -160,20 +166,22 @@ def offer_of(
     environments = tuple((e.id, e.title) for e in available)
     paths = {e.id: e.paths for e in available if e.paths}
     gpus = scales.get("gpus")
+    body = {
+        "id": profile.id,
+        "title": profile.title,
+        "place": words.place(profile.backend),
+        "scales": {name: scale.to_dict() for name, scale in scales.items()},
+        "environments": environments,
+        "paths": paths,
+    }
     return Offer(
         profile=profile,
         scales=scales,
         environments=environments,
         paths=paths,
         nothing=nothing,
-        json={
-            "id": profile.id,
-            "title": profile.title,
-            "place": words.place(profile.backend),
-            "scales": {name: scale.to_dict() for name, scale in scales.items()},
-            "environments": environments,
-            "paths": paths,
-        },
+        json=body,
+        text=htmlsafe_json_dumps(body),
         cpus=scales["cpus"].words,
         memory=scales["memory"].words,
         gpus=gpus.words if gpus else "",
@@ -187,7 +195,7 @@ def with_wish(offer: Offer, wish: Wish) -> Offer:
         return offer
     scales = _scales(offer.profile, wish)
     body = {**offer.json, "scales": {name: scale.to_dict() for name, scale in scales.items()}}
-    return replace(offer, scales=scales, json=body)
+    return replace(offer, scales=scales, json=body, text=htmlsafe_json_dumps(body))
 
 
 def _misfits(

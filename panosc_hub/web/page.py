@@ -19,7 +19,7 @@ from ..errors import CatalogueSlow, PanoscError
 from ..paths import static_path
 from . import instead, view, words
 from .offers import RESOURCES, offers
-from .render import form_template
+from .render import render_form
 from .sessions import SessionView, age_of, server_path, sessions, stop_path
 
 PATIENCE = 1.5
@@ -109,8 +109,8 @@ async def options_form(spawner: Any) -> str:
         moment=moment,
         links={"hub": hub, "api": f"{hub}api/panosc/", "own": viewer == owner},
     )
-    return form_template(spawner).render(
-        page=page, words=words, hub=hub, resources=RESOURCES, picture=_picture_url(hub)
+    return render_form(
+        spawner, page=page, words=words, hub=hub, resources=RESOURCES, picture=_picture_url(hub)
     )
 
 

@@ -11,16 +11,42 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, Template
+from markupsafe import Markup
 
 from ..paths import template_path
+from .offers import Offer
+from .profiles import ProfileView
 
-FORM = "spawn_form.html"
+FORM, PROFILE = "spawn_form.html", "spawn_profile.html"
 
 
-def form_template(spawner: Any) -> Template:
-    """The template of the form, of the facility or ours."""
+def render_form(spawner: Any, **values: Any) -> str:
+    """The form with these values, by the facility's template or ours."""
     settings = getattr(getattr(spawner, "user", None), "settings", None) or {}
-    return _environment(tuple(settings.get("template_path") or ())).get_template(FORM)
+    made = _environment(tuple(settings.get("template_path") or ()))
+    row = made.get_template(PROFILE)
+
+    def profile_row(view: ProfileView) -> Markup:
+        said = view.words or view.reason
+        return _row(row, view.offer, view.usable, view.checked, view.free, said, view.idle)
+
+    return made.get_template(FORM).render(profile_row=profile_row, **values)
+
+
+@lru_cache(maxsize=1024)
+def _row(
+    template: Template,
+    offer: Offer,
+    usable: bool,
+    checked: bool,
+    free: int | None,
+    words: str,
+    idle: str,
+) -> Markup:
+    """Kept, for with fifty profiles these lines are half of the page's work; one look at the
+    backends gives the same lines to nearly everybody."""
+    values = {"usable": usable, "checked": checked, "free": free, "words": words, "idle": idle}
+    return Markup(template.render(o=offer, **values))
 
 
 @lru_cache(maxsize=4)

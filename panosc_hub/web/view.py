@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from markupsafe import Markup
+
 from ..backends.base import Availability
 from ..core.choices import FIELD, Menu
 from ..core.environments import Environment
@@ -84,6 +86,7 @@ class Page:
     problems: Mapping[str, tuple[str, ...]]
     site_error: str
     data: dict[str, Any]
+    profiles_json: Markup
     summary: str
 
     @property
@@ -201,9 +204,11 @@ def build(
         data={
             **(links or {}),
             "state": answer.state,
-            "profiles": [{**v.offer.json, "menus": [numbers[m] for m in v.menus]} for v in views],
             # Most profiles share them, so each is sent once.
             "menus": [menu.to_dict() for menu in shown.values()],
+            "menusOf": {
+                v.offer.profile.id: [numbers[menu] for menu in v.menus] for v in views if v.menus
+            },
             "account": person.name,
             "usable": [v.to_dict() for v in views],
             "templates": [
@@ -223,6 +228,7 @@ def build(
             "noProposal": fit_table(rank(templates, None, None)),
             "fits": listed["fits"],
         },
+        profiles_json=Markup(f"[{','.join(v.offer.text for v in views)}]"),
         summary=_summary(want, dataset, cards, chosen, menus),
     )
 

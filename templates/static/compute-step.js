@@ -41,7 +41,7 @@ function field(id, label, control, ...below) {
   return el("div", { class: "ph-choice" }, el("label", { for: id }, label), control, ...below);
 }
 
-function list(id, name, lines, answer) {
+function choices(id, name, lines, answer) {
   return el("select", { class: "form-select", id, name },
     ...lines.map(([value, text]) =>
       el("option", { value, selected: value !== "" && value === answer }, text)));
@@ -51,7 +51,8 @@ export function computeStep(data, changed) {
   const box = byId("ph-choices");
   const note = byId("ph-profile-note");
   const looked = byId("ph-looked");
-  const profiles = new Map(data.profiles.map((p) => [p.id, p]));
+  const offers = JSON.parse(byId("ph-profiles").textContent);
+  const profiles = new Map(offers.map((p) => [p.id, p]));
   const state = new Map(data.usable.map((u) => [u.id, u]));
   const kept = new Map(); // positions of sliders that the person moved, per profile
   const answers = { ...data.selection.choices }; // to menus, by name: profiles share many of them
@@ -90,7 +91,7 @@ export function computeStep(data, changed) {
     }
     if (facts.length) box.prepend(el("p", { class: "ph-hint" }, `Fixed: ${facts.join(", ")}`));
     box.prepend(el("h3", { class: "ph-adjust-title" }, profile.title));
-    for (const index of profile.menus) {
+    for (const index of data.menusOf[profile.id] || []) {
       const menu = data.menus[index];
       if (menu.lines.length > 1) box.append(menuField(menu));
     }
@@ -99,7 +100,7 @@ export function computeStep(data, changed) {
 
   function menuField({ name, title, lines }) {
     const id = `ph-choice-${name}`;
-    const select = list(id, `choice-${name}`, lines, answers[name]);
+    const select = choices(id, `choice-${name}`, lines, answers[name]);
     select.addEventListener("change", () => { answers[name] = select.value; });
     controls.push({
       words: () => (select.value ? `${title} ${select.selectedOptions[0].textContent}` : ""),
@@ -109,7 +110,7 @@ export function computeStep(data, changed) {
 
   function environments(profile) {
     const lines = profile.environments.map(([id, title], i) => [i ? id : "", title]);
-    const select = list("ph-environment", "environment", lines, data.selection.environment);
+    const select = choices("ph-environment", "environment", lines, data.selection.environment);
     const own = el("div", {});
     const showOwn = () => {
       const id = select.value || profile.environments[0][0];

@@ -11,6 +11,7 @@ from ...core.identity import Person
 from ...core.profiles import Profile
 from ...errors import SiteError
 from .menus import menus
+from .options import CHOOSABLE
 from .shared import watchers
 
 _PATIENCE = 25.0
@@ -25,6 +26,8 @@ def offered(profiles: Mapping[str, Profile], config: Config) -> dict[str, Profil
 
 def menus_for(profile: Profile, person: Person, config: Config) -> tuple[Menu, ...]:
     """What ``person`` may choose; nothing where the profile's options cannot be read."""
+    if all(isinstance(profile.options.get(name, ""), str) for name in CHOOSABLE):
+        return ()  # most profiles of most pages: nothing is left to the person
     shared = watchers(config)
     try:
         options = shared.nodes.options(profile)
