@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -82,7 +83,7 @@ def list_orphans(
 
 
 async def _find(client: SlurmClient, hub: str, db: str) -> list[Job]:
-    facts = FactFinder(client)
+    facts = FactFinder(client, log=logging.getLogger(__name__))  # not the Hub's, which talks
     await facts.renew()
     if facts.others_hidden:
         # "None" would be a claim about what this account cannot see.
