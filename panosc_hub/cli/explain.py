@@ -26,7 +26,7 @@ from ..children import Children
 from ..core import selection as door
 from ..core.identity import Person
 from ..core.plan import Launch, describe
-from ..core.policy import Moment
+from ..core.policy import GPU, PATH, Moment
 from ..core.proposals import Mode
 from ..core.quantities import format_gpus, human_memory
 from ..core.selection import Selection
@@ -114,10 +114,7 @@ async def _explain(
     except (ValueError, RecursionError):
         raise InvalidSelection([Problem("selection", "is not JSON")]) from None
     asked = door.parse(options)
-    backends = {**_backends(config)}
-    children = Children({"config": config}, lambda: backends, lambda name, child: None)
-    await _look(children, service, asked)
-    choice = service.choose(asked, person, moment=_moment(children, service))
+    choice = service.choose(asked, person, moment=await _moment(config, service, asked))
     plan = await service.plan(choice, person)
     launch = service.launch(choice, plan, person)
     return launch, _child(config, launch, server).describe(launch)
@@ -127,18 +124,24 @@ def _backends(config: Config) -> dict[str, Any]:
     return config.PanoscSpawner.get("backends") or PanoscSpawner.backends.default_args[0]
 
 
-async def _look(children: Children, service: FacilityService, selection: Selection) -> None:
-    """Ask the backend of the selection what it has now; where there is none, nobody can tell."""
-    profile = service.site.profile(selection.profile) if selection.profile else None
-    for name in {profile.backend} if profile else {p.backend for p in service.site.profiles}:
+async def _moment(config: Config, service: FacilityService, asked: Selection) -> Moment:
+    """What the backends offer, which are only asked where the answer depends on it.
+
+    One that is away is no reason to refuse: a dry run does not need it.
+    """
+    site = service.site
+    named = site.profile(asked.profile) if asked.profile else None
+    profiles = (named,) if named else site.profiles
+    backends = _backends(config)
+    children = Children({"config": config}, lambda: backends, lambda name, child: None)
+    now = children.moment(site)
+    told = any(name not in (GPU, PATH) for name, _ in asked.choices)
+    if not told and not any(profile.open_ranges for profile in profiles):
+        return Moment(own_paths=now.own_paths)
+    for name in {profile.backend for profile in profiles}:
         backend = children.backend(name)
-        if backend is not None and backend.present(children.config):
-            await backend.look(children.config)
-
-
-def _moment(children: Children, service: FacilityService) -> Moment:
-    """What the backends offer; one that is away is asked nothing, for a dry run needs none."""
-    now = children.moment(service.site)
+        if backend is not None and backend.present(config):
+            await backend.look(config)
     return replace(now, present=lambda profile: True)
 
 

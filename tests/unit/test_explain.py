@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -21,6 +22,7 @@ areas:
 catalogue: {kind: static, file: proposals.yaml}
 environments:
   - {id: analysis, title: Analysis, prefix: /opt/analysis, variables: {THREADS: "1"}}
+  - {id: own, title: Own, paths: ["/sw/{username}/*"], backends: [slurm]}
 profiles:
   - id: gpu
     title: GPU
@@ -32,6 +34,12 @@ profiles:
     options: {partition: gpu, account: beam, qos: normal}
   - {id: here, title: Here, backend: local, memory: 2G}
   - {id: staff, title: Staff only, backend: local, memory: 2G, allow: {groups: [staff]}}
+  - id: choice
+    title: Choice
+    backend: slurm
+    memory: 1G
+    gpus: {type: [a100, h100], count: {max: 2}}
+    options: {account: [a, b]}
   - {id: pod, title: Pod, backend: elsewhere, memory: 2G}
 """
 PROPOSALS = """
@@ -50,6 +58,7 @@ c.Spawner.environment = {{"PASSWORD": {SECRET!r}}}
 c.JupyterHub.services = [{{"name": "x", "api_token": {SECRET!r}}}]
 c.SlurmBackend.home_template = "/home/{{username}}"
 c.SlurmBackend.hub_name = "beamline"
+c.SlurmClient.sinfo = c.SlurmClient.scontrol = c.SlurmClient.sacctmgr = "/nowhere/slurm"
 c.LocalBackend.home_template = "/home/{{username}}"
 """
 
@@ -79,7 +88,7 @@ def test_the_script_has_exactly_the_directives_of_the_profile(folder: Path) -> N
     lines = [ln for ln in result.output.splitlines() if ln.startswith("#SBATCH")]
     assert sorted(lines) == [
         "#SBATCH --account=beam",
-        "#SBATCH --chdir=/home/paula",
+        "#SBATCH --chdir=/",
         "#SBATCH --comment=panosc:hub=beamline,user=paula,server=",
         "#SBATCH --cpus-per-task=4",
         "#SBATCH --gres=gpu:a100:2",
@@ -89,7 +98,7 @@ def test_the_script_has_exactly_the_directives_of_the_profile(folder: Path) -> N
         "#SBATCH --nodes=1",
         "#SBATCH --ntasks=1",
         "#SBATCH --open-mode=truncate",
-        "#SBATCH --output=/home/paula/.panosc-default.log",
+        "#SBATCH --output=/dev/null",
         "#SBATCH --partition=gpu",
         "#SBATCH --qos=normal",
         "#SBATCH --time=0-00:30:00",
@@ -126,6 +135,48 @@ def test_the_local_backend_shows_its_command_line(folder: Path) -> None:
     result = explain({"profile": "here"}, *WITH_CONFIG)
     assert result.exit_code == 0, result.output
     assert "--plan-fd 0 -- jupyterhub-singleuser" in result.output.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("selection", "lines"),
+    [
+        ({"profile": "choice"}, ["--account=a", "--gres=gpu:a100:1"]),
+        ({"profile": "choice", "choices": {"account": "b"}}, ["--account=b"]),
+        ({"profile": "choice", "choices": {"gpu": "h100"}}, ["--gres=gpu:h100:1"]),
+        ({"profile": "choice", "choices": {"gpu": "h100"}, "gpus": 2}, ["--gres=gpu:h100:2"]),
+    ],
+)
+def test_what_was_chosen_is_in_the_script(
+    folder: Path, selection: dict[str, Any], lines: list[str]
+) -> None:
+    result = explain(selection, *WITH_CONFIG)
+    assert result.exit_code == 0, result.output
+    assert {f"#SBATCH {line}" for line in lines} <= set(result.output.splitlines())
+    for name, value in selection.get("choices", {}).items():
+        assert f"Chosen {name}: {value}" in result.output.splitlines()
+
+
+def test_an_environment_of_ones_own_is_in_the_script(folder: Path) -> None:
+    selection = {"profile": "choice", "environment": "own", "choices": {"path": "/sw/paula/env"}}
+    result = explain(selection, *WITH_CONFIG)
+    assert result.exit_code == 0, result.output
+    assert "/sw/paula/env" in result.output.partition("What slurm would be given")[2]
+
+
+@pytest.mark.parametrize(
+    ("choices", "why"),
+    [
+        ({"account": "c"}, "c is not offered on Choice; there is a, b"),
+        ({"qos": "vip"}, "is not to be chosen on Choice"),
+        ({"gpu": "v100"}, "v100 is not offered on Choice; there is a100, h100"),
+        ({"path": "/sw/ingo/env"}, "/sw/paula/"),
+    ],
+)
+def test_what_is_not_offered_is_refused(folder: Path, choices: dict[str, str], why: str) -> None:
+    selection = {"profile": "choice", "environment": "own", "choices": choices}
+    result = explain(selection, *WITH_CONFIG)
+    assert result.exit_code == 1
+    assert why in result.output
 
 
 def test_nothing_is_started_and_nothing_is_written(
