@@ -173,7 +173,7 @@ class Cluster:
             self.start_controller(timeout)
             for node in self.nodes:
                 self.start_node(node)
-            self._wait(self._all_idle, timeout, "not all nodes became idle")
+            self._wait(self.all_idle, timeout, "not all nodes became idle")
             self._when_idle()
         except BaseException:
             self.stop()
@@ -266,7 +266,8 @@ class Cluster:
         done = self._run([_which("scontrol"), "ping"], check=False)
         return done.returncode == 0 and "is UP" in done.stdout
 
-    def _all_idle(self) -> bool:
+    def all_idle(self) -> bool:
+        """Whether all nodes are up and none has a job."""
         done = self._run([_which("sinfo"), "-N", "-h", "-o", "%N %t"], check=False)
         states = dict(line.split() for line in done.stdout.splitlines())
         return set(states) == set(self.nodes) and set(states.values()) <= _NO_JOBS
@@ -279,7 +280,7 @@ class Cluster:
         """Cancel every job and wait until the nodes are free again."""
         jobs = self._run([_which("squeue"), "-h", "-o", "%A"], check=False).stdout.split()
         self._run([_which("scancel"), *jobs], check=False)
-        self._wait(self._all_idle, 30, "jobs did not end")
+        self._wait(self.all_idle, 30, "jobs did not end")
 
     def stop(self) -> None:
         """Stop the daemons of this directory, jobs first, and leave the logs."""

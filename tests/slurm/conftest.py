@@ -29,9 +29,11 @@ from panosc_hub.core.profiles import Environment, Profile, Wish, resolve
 from panosc_hub.core.selection import Selection
 from tests.slurm import accounting as accounting_module
 from tests.slurm import cluster as cluster_module
+from tests.slurm import confined as confined_module
 from tests.slurm import people as people_module
 from tests.slurm.accounting import AccountingCluster
 from tests.slurm.cluster import Cluster
+from tests.slurm.confined import ConfinedCluster
 from tests.slurm.people import People
 
 TOKEN = "token-of-the-session-0123456789abcdef"
@@ -241,6 +243,17 @@ async def accounting_bench(accounting: AccountingCluster, tmp_path: Path) -> Asy
     """Backends on the cluster with accounts; jobs are root's, which has every account."""
     async with hub_api(tmp_path) as bench:
         yield bench
+
+
+@pytest_asyncio.fixture
+async def confined_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """Backends on a cluster that kills jobs which take too much memory."""
+    with (
+        started(ConfinedCluster, confined_module.why_not()) as cluster,
+        free(cluster),
+    ):
+        async with hub_api(tmp_path) as bench:
+            yield bench
 
 
 @pytest.fixture
