@@ -49,6 +49,8 @@ test: $(BIN)/.test $(HUB5)/.installed  ## All tests, with real Slurm and a real 
 	@echo "JupyterHub 5.5: the tests that touch the Hub once more"
 	$(HUB5)/bin/python -m pytest tests/hub tests/unit tests/identity -m 'not slurm' -p no:cacheprovider
 	JUPYTERHUB_SHARE=$(HUB5)/share/jupyterhub $(BIN)/python -m pytest tests/browser
+	PANOSC_DEMO_HUB_PYTHON=$(abspath $(HUB5))/bin/python $(BIN)/python -m pytest \
+	    tests/e2e/test_main_path.py -m 'not slurm' -p no:cacheprovider
 
 test-quick: $(BIN)/.test  ## Only what needs no Hub, cluster or browser
 	$(BIN)/python -m pytest tests/unit

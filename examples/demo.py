@@ -80,7 +80,11 @@ def install_proxy() -> None:
 
 @dataclass
 class Demo:
-    """The running facility. ``slurm`` None looks whether Slurm answers."""
+    """The running facility. ``slurm`` None looks whether Slurm answers.
+
+    ``PANOSC_DEMO_HUB_PYTHON`` names a Python with another JupyterHub for the Hub alone; sessions
+    run with the software of this one.
+    """
 
     var: Path
     port: int = PORT
@@ -122,6 +126,7 @@ class Demo:
         self._hub_env = {
             **os.environ,
             "PANOSC_DEMO_VAR": str(self.var),
+            "PANOSC_DEMO_VENV": sys.prefix,
             "PANOSC_DEMO_PORT": str(self.port),
             "PANOSC_DEMO_HUB_PORT": str(free_port()),
             "PANOSC_DEMO_PROXY_PORT": str(free_port()),
@@ -155,10 +160,11 @@ class Demo:
 
     def start(self, *, quiet: bool = True) -> None:
         """Start the Hub and wait until it answers."""
+        hub_python = os.environ.get("PANOSC_DEMO_HUB_PYTHON") or sys.executable
         output = open(self.var / "log" / "hub.log", "ab") if quiet else None  # noqa: SIM115
         try:
             self.hub = subprocess.Popen(
-                [sys.executable, "-m", "jupyterhub", "-f", str(HERE / "jupyterhub_config.py")],
+                [hub_python, "-m", "jupyterhub", "-f", str(HERE / "jupyterhub_config.py")],
                 cwd=self.var,
                 env=self._hub_env,
                 stdout=output,

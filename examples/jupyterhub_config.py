@@ -7,7 +7,6 @@ the demonstration's temporary folders.
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 
 import panosc_hub
@@ -21,7 +20,7 @@ port, host = int(os.environ["PANOSC_DEMO_PORT"]), "127.0.0.1"
 panosc_hub.configure(
     c,
     site=os.environ.get("PANOSC_DEMO_SITE", here / "site.yaml"),
-    variables={"data": str(var / "data"), "venv": sys.prefix},
+    variables={"data": str(var / "data"), "venv": os.environ["PANOSC_DEMO_VENV"]},
     authenticator="umbrella",
 )
 
