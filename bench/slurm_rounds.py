@@ -118,4 +118,4 @@ async def run(rounds: int) -> list[Row]:
     return [few, many, hub_only, with_commands]
 
 
-BENCHMARK = Benchmark("slurm-rounds", 5, (FEW, MANY, HUB, ALL), run)
+BENCHMARK = Benchmark("slurm-rounds", 3, (FEW, MANY, HUB, ALL), run)
