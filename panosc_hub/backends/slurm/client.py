@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -140,8 +141,15 @@ class SlurmClient(LoggingConfigurable):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._complained = -1e9
         # Not the event loop's own threads: name look-ups must not wait for a slow Slurm.
         self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="slurm")
+
+    def complain(self, log: Any, text: str) -> None:
+        """A warning, at most one in a minute from all who ask this Slurm: all notice an outage."""
+        if time.monotonic() - self._complained >= 60:
+            self._complained = time.monotonic()
+            log.warning(text)
 
     async def query(self, command: str, *arguments: str, username: str = "") -> str:
         """Standard output of a query, as the Hub's own account or, with ``username``, as that.

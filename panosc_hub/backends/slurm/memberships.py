@@ -51,7 +51,7 @@ class AccountWatcher(Renewed):
         except (BackendUnavailable, Garbled) as error:
             self.trouble = str(error)
             self._tried = min(self._tried, time.monotonic() - self.interval + _AGAIN)
-            self.log.warning("The look at Slurm's accounts failed: %s", error)
+            self.client.complain(self.log, f"The look at Slurm's accounts failed: {error}")
         else:
             self.looked, self.trouble = time.time(), ""
 

@@ -74,7 +74,7 @@ class NodeWatcher(Renewed):
         )
         for found in (nodes, partitions, reservations):
             if isinstance(found, Exception):
-                self.log.warning("A look at what Slurm has failed: %s", found)
+                self.client.complain(self.log, f"A look at what Slurm has failed: {found}")
         if isinstance(nodes, Exception):
             self.trouble = str(nodes)
             return

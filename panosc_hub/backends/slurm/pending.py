@@ -132,7 +132,6 @@ class PendingWatcher(LoggingConfigurable):
         self._queue = Queue({})
         self._tried = -1e9
         self._took = 0.0
-        self._warned = False
         self._task: asyncio.Task[None] | None = None
 
     def place(self, job_id: str, *, private: bool = False) -> Place | None:
@@ -163,11 +162,7 @@ class PendingWatcher(LoggingConfigurable):
         except (BackendUnavailable, Garbled) as error:
             # Old places would mislead; why a session waits is told without them.
             self._queue = Queue({})
-            if not self._warned:
-                self.log.warning("The look at Slurm's waiting jobs failed: %s", error)
-            self._warned = True
-        else:
-            self._warned = False
+            self.client.complain(self.log, f"The look at Slurm's waiting jobs failed: {error}")
         self._took = time.monotonic() - began
 
     async def close(self) -> None:

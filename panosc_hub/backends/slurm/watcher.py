@@ -104,7 +104,6 @@ class SlurmWatcher(LoggingConfigurable):
         self.reader = QueueReader(client, self.facts, self.list_limit, self.people_per_look)
         self.evidence = Evidence(self.facts, parent=self)
         self._failures = 0
-        self._warned = -1e9
         self._took = 0.0
         self._task: asyncio.Task[None] | None = None
         self._looking: asyncio.Future[None] | None = None
@@ -293,10 +292,7 @@ class SlurmWatcher(LoggingConfigurable):
         self._warn(f"The look at Slurm's queue failed, all sessions are kept: {error}")
 
     def _warn(self, text: str) -> None:
-        """At most one warning per minute, however often it happens."""
-        if time.monotonic() - self._warned >= 60:
-            self._warned = time.monotonic()
-            self.log.warning(text)
+        self.client.complain(self.log, text)
 
     async def _pay(self) -> None:
         for debt in list(self.owed.values()):

@@ -12,8 +12,20 @@ from typing import Any
 import pytest
 from traitlets.config import Config
 
-from panosc_hub.backends.slurm import evidence, facts, ledger, reader, watcher
+from panosc_hub.backends.slurm import (
+    client,
+    evidence,
+    facts,
+    ledger,
+    pending,
+    reader,
+    renewed,
+    watcher,
+)
 from panosc_hub.backends.slurm.client import SlurmClient
+from panosc_hub.backends.slurm.memberships import AccountWatcher
+from panosc_hub.backends.slurm.nodes import NodeWatcher
+from panosc_hub.backends.slurm.pending import PendingWatcher
 from panosc_hub.backends.slurm.watcher import SlurmWatcher
 from panosc_hub.core.jobstate import JobState, poll_status
 from panosc_hub.errors import BackendUnavailable
@@ -60,7 +72,7 @@ class Cluster(SlurmClient):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     fake = SimpleNamespace(monotonic=clock.monotonic, time=clock.time)
-    for module in (watcher, ledger, facts, reader, evidence):
+    for module in (watcher, ledger, facts, reader, evidence, client, pending, renewed):
         monkeypatch.setattr(module, "time", fake)
     return clock
 
@@ -107,6 +119,27 @@ async def test_five_minutes_without_slurmctld_lose_none_of_a_thousand_servers(
         await passes(slurm, clock, 100)
         assert lost(slurm) == []
         assert slurm.trouble == ""
+
+
+async def test_all_who_notice_the_outage_say_one_line_a_minute(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Queue, nodes, accounts and waiting jobs are looked at by four; the outage is one."""
+    slurm_client = Cluster(clock)
+    slurm_client.away = True
+    log = logging.getLogger("outage")
+    others = (NodeWatcher(slurm_client, log=log), AccountWatcher(slurm_client, log=log))
+    waiting = PendingWatcher(slurm_client, log=log)
+    async with watched(slurm_client) as slurm:
+        began = clock.now
+        while clock.now - began < 300:
+            await slurm.look()
+            await asyncio.gather(*(each.refresh() for each in others), waiting.refresh())
+            clock.now += slurm.pause()
+    assert all(each.trouble for each in others)
+    warnings = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len(slurm_client.commands) > 3 * len(warnings)
+    assert 2 <= len(warnings) <= (clock.now - began) / 60 + 1
 
 
 async def test_a_hub_restarted_in_the_outage_keeps_all_it_has_never_seen(clock: Clock) -> None:
