@@ -241,6 +241,7 @@ class SlurmWatcher(LoggingConfigurable):
         questions = [job.question for job in self._living()]
         try:
             look = await self.reader.look(questions)
+            took = time.monotonic() - began  # slurmdbd is not slurmctld
             endings = await self._endings(questions, look)
         except (BackendUnavailable, Garbled) as error:
             self._failed(error)
@@ -250,7 +251,7 @@ class SlurmWatcher(LoggingConfigurable):
         else:
             self._failures, self.trouble = 0, ""
             self.looked = time.time()
-            self._took = time.monotonic() - began
+            self._took = took
             for asked in questions:
                 self._note(asked, look, endings.get(asked.job_id))
             if look.refused:

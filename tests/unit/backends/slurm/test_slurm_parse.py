@@ -80,7 +80,35 @@ def test_every_state_of_the_manual_is_known() -> None:
         "OUT_OF_MEMORY PENDING PREEMPTED RUNNING RESV_DEL_HOLD REQUEUE_FED REQUEUE_HOLD REQUEUED "
         "RESIZING REVOKED SIGNALING SPECIAL_EXIT STAGE_OUT STOPPED SUSPENDED TIMEOUT"
     )
-    assert set(manual.split()) <= STATES.keys()
+    flags = "EXPEDITING LAUNCH_FAILED POWER_UP_NODE RECONFIG_FAIL UPDATE_DB"
+    assert set(manual.split()) | set(flags.split()) == STATES.keys()
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "COMPLETING",
+        "CONFIGURING",
+        "EXPEDITING",
+        "LAUNCH_FAILED",
+        "POWER_UP_NODE",
+        "RECONFIG_FAIL",
+        "REQUEUED",
+        "REQUEUE_FED",
+        "REQUEUE_HOLD",
+        "RESIZING",
+        "RESV_DEL_HOLD",
+        "REVOKED",
+        "SIGNALING",
+        "SPECIAL_EXIT",
+        "STAGE_OUT",
+        "STOPPED",
+        "UPDATE_DB",
+    ],
+)
+def test_a_flag_of_a_job_is_never_its_end(flag: str) -> None:
+    """Slurm's page "Job State Codes": flags come on top of a state, and most of them pass."""
+    assert belief(HEADER + row(flag)) is not JobState.GONE
 
 
 def test_reason_of_blanks_commas_and_brackets_is_kept() -> None:
