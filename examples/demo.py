@@ -35,15 +35,19 @@ class DemoError(RuntimeError):
     """The demonstration cannot start; the sentence says what to do."""
 
 
-def taken(port: int) -> bool:
-    """Whether something listens on the port already."""
+def why_not_port(port: int) -> str:
+    """Why nothing of ours can listen on the port; empty if it is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            return "is for root only"
+        except OverflowError:
+            return "does not exist; ports end at 65535"
         except OSError:
-            return True
-    return False
+            return "is taken by another program"
+    return ""
 
 
 def free_port() -> int:
@@ -105,10 +109,9 @@ class Demo:
 
         Raises :class:`DemoError` when the port is taken or the folder is another demonstration's.
         """
-        if taken(self.port):
+        if why := why_not_port(self.port):
             raise DemoError(
-                f"Port {self.port} on 127.0.0.1 is taken by another program. "
-                "Choose another one: make demo PORT=8010"
+                f"Port {self.port} on 127.0.0.1 {why}. Choose another one: make demo PORT=8010"
             )
         for name in ("home", "log"):
             (self.var / name).mkdir(parents=True, exist_ok=True)
@@ -223,8 +226,9 @@ def main() -> int:
     parser.add_argument("--var", type=Path, help="folder for data, homes, database and logs")
     options = parser.parse_args()
     demo = Demo((options.var or folder_for(options.port)).resolve(), options.port)
-    # A plain kill must end the provider and the sessions too, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # A plain kill and a closed terminal must end Hub and sessions too, as Ctrl-C does.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
     try:
         print("Making the example data and starting the identity provider …", flush=True)
         demo.prepare()

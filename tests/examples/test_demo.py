@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import socket
 import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
-from examples.demo import Demo, DemoError, folder_for, free_port
+from examples.demo import Demo, DemoError, folder_for, free_port, why_not_port
 
 
 def test_a_second_demo_says_which_port_is_taken_and_leaves_the_first_alone(tmp_path: Path) -> None:
@@ -27,6 +32,42 @@ def test_a_second_demo_says_which_port_is_taken_and_leaves_the_first_alone(tmp_p
     finally:
         proxy.kill()
         proxy.wait()
+
+
+def test_a_port_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match=r"Port 80000 .* ports end at 65535"):
+        Demo(tmp_path, 80000).prepare()
+
+
+@pytest.mark.demo
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda s: s.name)
+def test_make_demo_says_where_to_look_and_leaves_nothing_running(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("the proxy and the identity provider need Node.js and npm")
+    port = free_port()
+    command = [sys.executable, "-m", "examples.demo", "--port", str(port), "--var", str(tmp_path)]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert demo.stdout
+        said = []
+        for line in demo.stdout:
+            said.append(line)
+            if "Ctrl-C stops everything" in line:
+                break
+        else:
+            raise AssertionError(f"it ended: {said}\n{(tmp_path / 'log/hub.log').read_text()}")
+        assert any(f"Open http://127.0.0.1:{port}" in line for line in said)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/hub/login") as page:
+            assert b"Sign in with" in page.read()
+        demo.send_signal(number)
+        assert demo.wait(100) == 0
+    finally:
+        demo.kill()
+        demo.wait()
+    assert not why_not_port(port)
+    assert not [p for p in psutil.process_iter(["cwd"]) if (p.info["cwd"] or "") == str(tmp_path)]
 
 
 def test_demos_on_two_ports_share_no_folder() -> None:
