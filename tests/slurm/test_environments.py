@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -9,13 +11,13 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import pytest_asyncio
 
 from tests import apptainer
 from tests.hub.harness import HubProcess
@@ -79,7 +81,7 @@ profiles:
 """.replace("{here}/envs/analysis/bin", "HERE/envs/analysis/bin")
 PROPOSALS = """
 proposals:
-  - {id: HG-1, title: One, instrument: ID02, members: {users: [paula]}}
+  - {id: HG-1, title: One, instrument: ID02, members: {users: [MEMBERS]}}
   - {id: HG-2, title: Two, instrument: ID02, members: {users: [mira]}}
 """
 CONFIG = """
@@ -94,6 +96,7 @@ c.SlurmBackend.apptainer = [{apptainer!r}]
 c.SlurmWatcher.interval = 0.5
 c.SlurmWatcher.busy_interval = 0.2
 c.SlurmWatcher.longest_interval = 1
+c.Spawner.poll_interval = 1
 """
 PROBE = """#!/usr/bin/env python3
 import json, os, sys
@@ -177,45 +180,66 @@ def place() -> Iterator[Place]:
         yield here
 
 
-@pytest_asyncio.fixture
-async def hub(cluster: Cluster, place: Place, tmp_path: Path) -> AsyncIterator[HubProcess]:
-    (tmp_path / "proposals.yaml").write_text(PROPOSALS)
-    (tmp_path / "site.yaml").write_text(SITE.replace("HERE", str(place)))
+@pytest.fixture(scope="module")
+def running(
+    slurm: Cluster, place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HubProcess]:
+    folder = tmp_path_factory.mktemp("environments")
+    (folder / "proposals.yaml").write_text(
+        PROPOSALS.replace("MEMBERS", ", ".join(f"member-{n}" for n in range(1, 100)))
+    )
+    (folder / "site.yaml").write_text(SITE.replace("HERE", str(place)))
     config = CONFIG.format(
-        site=str(tmp_path / "site.yaml"),
+        site=str(folder / "site.yaml"),
         homes=str(place / "home" / "{username}"),
         apptainer=apptainer.install(place / "bin"),
     )
-    (tmp_path / "hub").mkdir()
-    process = HubProcess(tmp_path / "hub", config, env=cluster.environment)
+    (folder / "hub").mkdir()
+    process = HubProcess(folder / "hub", config, env=slurm.environment)
     try:
-        await process.start()
+        asyncio.run(process.start())
         yield process
     finally:
         process.stop()
 
 
-async def start(hub: HubProcess, environment: str, name: str = "", **selection: Any) -> list[str]:
-    """Ask for a server; what the pending page said until it was ready or failed."""
-    async with hub.api() as api:
-        await api.post("/users/paula")
-        path = f"/users/paula/servers/{name}" if name else "/users/paula/server"
-        body = {"profile": "small", "environment": environment, **selection}
-        answer = await api.post(path, json=body)
-        assert answer.status_code in (201, 202), answer.text
-    return [event["message"] for event in await hub.progress("paula", name)]
+@dataclass
+class Person:
+    """Somebody at the Hub, who has no session yet."""
+
+    hub: HubProcess
+    name: str
+    home: Path
+
+    async def start(self, environment: str, server: str = "", **selection: Any) -> list[str]:
+        """Ask for a server; what the pending page said until it was ready or failed."""
+        async with self.hub.api() as api:
+            await api.post(f"/users/{self.name}")
+            path = f"servers/{server}" if server else "server"
+            body = {"profile": "small", "environment": environment, **selection}
+            answer = await api.post(f"/users/{self.name}/{path}", json=body)
+            assert answer.status_code in (201, 202), answer.text
+        return [event["message"] for event in await self.hub.progress(self.name, server)]
+
+    async def seen(self, **asked: list[Path]) -> dict[str, Any]:
+        """What the probe tells, through the proxy."""
+        model = await self.hub.until(self.name)
+        assert model["ready"]
+        params = {what: [str(path) for path in paths] for what, paths in asked.items()}
+        async with self.hub.browser(self.name) as client:
+            answer = await client.client.get(f"/user/{self.name}/probe", params=params)
+        content: dict[str, Any] = json.loads(answer.text)
+        return content
 
 
-async def seen(hub: HubProcess, **asked: list[Path]) -> dict[str, Any]:
-    """What the probe tells, through the proxy."""
-    model = await hub.until("paula")
-    assert model["ready"]
-    async with hub.browser("paula") as paula:
-        answer = await paula.client.get(
-            "/user/paula/probe", params={k: [str(p) for p in v] for k, v in asked.items()}
-        )
-    content: dict[str, Any] = json.loads(answer.text)
-    return content
+_names = itertools.count(1)
+
+
+@pytest.fixture
+def person(running: HubProcess, cluster: Cluster, place: Place) -> Person:
+    """Another one for each test; all of them are in one proposal."""
+    name = f"member-{next(_names)}"
+    return Person(running, name, place / "home" / name)
 
 
 def place_of(process: psutil.Process) -> Path | None:
@@ -236,37 +260,37 @@ def said(lines: list[str], begin: str) -> str:
     return next((line for line in lines if line.startswith(begin)), f"not among {lines}")
 
 
-async def test_a_prefix_brings_its_own_server(hub: HubProcess, place: Place) -> None:
-    await start(hub, "analysis")
-    await hub.until("paula")
+async def test_a_prefix_brings_its_own_server(person: Person, place: Place) -> None:
+    await person.start("analysis")
+    await person.hub.until(person.name)
     assert place / "envs" / "analysis" in servers()
 
 
-async def test_a_module_puts_its_environment_on_path(hub: HubProcess, place: Place) -> None:
+async def test_a_module_puts_its_environment_on_path(person: Person, place: Place) -> None:
     if not any(Path("/etc/profile.d").glob("*mod*.sh")):
         pytest.skip("no module command is installed; Debian: lmod or environment-modules")
-    await start(hub, "module")
-    found = await seen(hub)
+    await person.start("module")
+    found = await person.seen()
     assert found["prefix"] == str(place / "envs" / "analysis")
     assert found["env"]["GREETING"] == "module"
     assert "analysis/2026.9" in found["env"]["LOADEDMODULES"]
 
 
 async def test_a_module_that_cannot_be_loaded_is_told_where_the_user_waits(
-    hub: HubProcess, cluster: Cluster
+    person: Person, cluster: Cluster
 ) -> None:
-    lines = await start(hub, "no-module")
+    lines = await person.start("no-module")
     sentence = said(lines, "The module no/such of the environment Without module cannot be loaded")
     assert sentence in lines[-1]
     assert "the job failed" in lines[-1]
-    async with hub.browser("paula") as paula:
-        assert sentence.partition("'")[0] in (await paula.client.get("/hub/home")).text
+    async with person.hub.browser(person.name) as client:
+        assert sentence.partition("'")[0] in (await client.client.get("/hub/home")).text
     wait_for("the job's end", lambda: not jobs(cluster))
 
 
-async def test_a_prologue_prepares_the_environment(hub: HubProcess, place: Place) -> None:
-    await start(hub, "prologue", profile="with-prologue")
-    found = await seen(hub)
+async def test_a_prologue_prepares_the_environment(person: Person, place: Place) -> None:
+    await person.start("prologue", profile="with-prologue")
+    found = await person.seen()
     assert (found["prefix"], found["env"]["GREETING"]) == (
         str(place / "envs" / "analysis"),
         "hello",
@@ -274,12 +298,11 @@ async def test_a_prologue_prepares_the_environment(hub: HubProcess, place: Place
 
 
 @pytest.mark.skipif(bool(apptainer.why_not()), reason=apptainer.why_not() or "-")
-async def test_an_image_sees_the_data_of_its_proposal_alone(hub: HubProcess, place: Place) -> None:
-    lines = await start(hub, "image", proposal="HG-1")
+async def test_an_image_sees_the_data_of_its_proposal_alone(person: Person, place: Place) -> None:
+    lines = await person.start("image", proposal="HG-1")
     data = place / "data"
-    links = place / "home" / "paula" / "panosc" / "test" / "HG-1" / "workspace"
-    found = await seen(
-        hub,
+    links = person.home / "panosc" / "test" / "HG-1" / "workspace"
+    found = await person.seen(
         write=[data / "HG-1/raw", data / "HG-1/processed", links / "processed", links],
         list=[links / "raw", data, place],
         real=[links / "raw"],
@@ -292,73 +315,73 @@ async def test_an_image_sees_the_data_of_its_proposal_alone(hub: HubProcess, pla
     ]
     assert found["real"] == [str(data / "HG-1" / "raw")]
     assert found["token"]
-    assert found["env"]["HOME"] == str(place / "home" / "paula")
+    assert found["env"]["HOME"] == str(person.home)
     assert (data / "HG-1" / "processed" / "new").exists()
     assert any("The data area raw of HG-1 is in the folder raw" in line for line in lines)
 
 
 async def test_a_packed_environment_is_shared_on_the_node_and_removed_after_the_last_session(
-    hub: HubProcess, place: Place
+    person: Person, place: Place
 ) -> None:
-    first = await start(hub, "packed")
+    first = await person.start("packed")
     copied = said(first, "The environment Packed was copied to cpu")
     assert copied in first
     assert said(first, "Copying the environment Packed to cpu") in first
-    second = await start(hub, "packed", "second")
+    second = await person.start("packed", "second")
     assert said(second, "The environment Packed is on cpu").endswith(" already.")
     (one, two) = (path for path in servers() if path.is_relative_to("/dev/shm"))
     assert one == two
     assert (one / "share" / "calibration").stat().st_size == 50 * 2**20
     assert (one.stat().st_mode & 0o777, one.parent.stat().st_mode & 0o777) == (0o700, 0o700)
     assert one.parent.name == f"panosc-{os.geteuid()}"
-    await stop(hub, "paula", "second")
+    await stop(person.hub, person.name, "second")
     wait_for("the end of one", lambda: len([s for s in servers() if s == one]) == 1)
     assert (one / "bin" / "jupyterhub-singleuser").exists()
-    await stop(hub, "paula")
+    await stop(person.hub, person.name)
     wait_for("the removal", lambda: not one.exists())
 
 
 async def test_what_a_killed_session_left_serves_the_next_and_goes_with_it(
-    hub: HubProcess,
+    person: Person,
 ) -> None:
-    await start(hub, "packed")
+    await person.start("packed")
     (where,) = (path for path in servers() if path.is_relative_to("/dev/shm"))
     (server,) = (p for p in psutil.process_iter(["cmdline"]) if place_of(p) == where)
     # scancel would ask first, even with --signal=KILL. Here not even the script is asked.
     for process in (server.parent(), server):
         assert process
         process.kill()
-    await hub.until("paula", ready=False)
+    await person.hub.until(person.name, ready=False)
     assert where.exists()
-    lines = await start(hub, "packed")
+    lines = await person.start("packed")
     assert said(lines, "The environment Packed is on cpu") in lines
-    await stop(hub, "paula")
+    await stop(person.hub, person.name)
     wait_for("the removal", lambda: not where.exists())
 
 
-async def test_what_does_not_fit_is_used_from_where_it_is(hub: HubProcess, place: Place) -> None:
-    lines = await start(hub, "large", profile="tiny")
+async def test_what_does_not_fit_is_used_from_where_it_is(person: Person, place: Place) -> None:
+    lines = await person.start("large", profile="tiny")
     sentence = said(lines, "The environment Too large is not copied to cpu")
     assert (
         "which starts slower: it needs at least 4 MB, which is more than half of this" in sentence
     )
-    assert (await seen(hub))["prefix"] == str(place / "envs" / "analysis")
+    assert (await person.seen())["prefix"] == str(place / "envs" / "analysis")
 
 
-async def test_an_environment_of_the_users_own_is_used(hub: HubProcess, place: Place) -> None:
-    mine = venv(place / "home" / "paula" / "deep" / "mine")
+async def test_an_environment_of_the_users_own_is_used(person: Person, place: Place) -> None:
+    mine = venv(person.home / "deep" / "mine")
     (mine / "bin" / "jupyterhub-singleuser").write_text(f"#!{mine}/bin/python3\n{PROBE}")
-    await start(hub, "own", choices={"path": str(mine)})
-    assert (await seen(hub))["prefix"] == str(mine)
+    await person.start("own", choices={"path": str(mine)})
+    assert (await person.seen())["prefix"] == str(mine)
 
 
 @pytest.mark.parametrize("why", ["another account", "a link out", "not there", "no server"])
 async def test_a_path_that_may_not_be_used_is_told_where_the_user_waits(
-    why: str, hub: HubProcess, place: Place, cluster: Cluster
+    why: str, person: Person, place: Place, cluster: Cluster
 ) -> None:
     """S3: the text is within the allowed paths; what is there is somebody else's code."""
-    mine = place / "home" / "paula" / why.replace(" ", "-")
-    mark = place / "home" / "paula" / "evil-ran"
+    mine = person.home / why.replace(" ", "-")
+    mark = person.home / "evil-ran"
     evil = venv(mine if why != "a link out" else place / "evil")
     (evil / "bin" / "jupyterhub-singleuser").write_text(f"#!/bin/sh\ntouch {mark}\n")
     (evil / "bin" / "python3").unlink()
@@ -367,12 +390,13 @@ async def test_a_path_that_may_not_be_used_is_told_where_the_user_waits(
     if why == "another account":
         os.chown(mine, 4711, 4711)
     elif why == "a link out":
+        mine.parent.mkdir(parents=True, exist_ok=True)
         mine.symlink_to(evil)
     elif why == "not there":
         mine.rename(mine.with_name("elsewhere"))
     else:
         (mine / "bin" / "jupyterhub-singleuser").unlink()
-    lines = await start(hub, "own", choices={"path": str(mine)})
+    lines = await person.start("own", choices={"path": str(mine)})
     words = {
         "another account": f"{mine} belongs to another account",
         "a link out": f"it really is {evil}, which is not where this facility allows them",
@@ -387,12 +411,12 @@ async def test_a_path_that_may_not_be_used_is_told_where_the_user_waits(
 
 
 async def test_a_path_outside_the_allowed_ones_starts_nothing(
-    hub: HubProcess, cluster: Cluster
+    person: Person, cluster: Cluster
 ) -> None:
-    async with hub.api() as api:
-        await api.post("/users/paula")
+    async with person.hub.api() as api:
+        await api.post(f"/users/{person.name}")
         for path in ("/etc", "/srv/x/../y", "$(id)", "/a\nb", "/home/mira/env"):
             body = {"profile": "small", "environment": "own", "choices": {"path": path}}
-            answer = await api.post("/users/paula/server", json=body)
+            answer = await api.post(f"/users/{person.name}/server", json=body)
             assert answer.status_code == 400, (path, answer.text)
     assert not jobs(cluster)

@@ -746,6 +746,31 @@ def test_what_a_killed_session_left_is_removed_by_the_next_one(
     assert not list(node.iterdir())
 
 
+@needs_root
+def test_the_epilog_removes_what_nobody_uses(tmp_path: Path, node: Path, heard: Reports) -> None:
+    epilog = Path(__file__).parents[4] / "config" / "slurm" / "epilog"
+    killed = pack(make_prefix(tmp_path / "env"), tmp_path / "env.tar")
+    used = pack(tmp_path / "env", tmp_path / "env2.tar")
+    places = {}
+    names: dict[str, Path] = {"killed": killed, "used": used}
+    sessions = {}
+    for name, archive in names.items():
+        text = script(start=holding(name, tmp_path), archive=str(archive), unpack_to=str(node))
+        sessions[name] = begin(text, tmp_path, heard, name)
+        found = json.loads(line_with(sessions[name], "SEEN").partition("SEEN")[2])
+        places[name] = Path(found["server"]).parents[1]
+    os.killpg(sessions["killed"].pid, signal.SIGKILL)
+    sessions["killed"].wait(20)
+    assert places["killed"].exists()
+    about = {"SLURM_JOB_UID": "0", "SLURM_JOB_USER": "root"}
+    subprocess.run([str(epilog), str(node)], env=about, check=True)
+    assert [name for name, where in places.items() if where.exists()] == ["used"]
+    let_go("used", tmp_path)
+    assert sessions["used"].wait(20) == 0
+    assert not list(node.iterdir())
+    subprocess.run([str(epilog), str(node)], env=about, check=True)
+
+
 def test_a_copy_that_was_removed_by_halves_is_made_anew(
     tmp_path: Path, node: Path, heard: Reports
 ) -> None:
