@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 import traceback
@@ -69,6 +70,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    # An end from outside must not leave the daemons of a benchmark behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(stderr=options.json)
     rows: list[Row] = []
     for benchmark in BENCHMARKS:
