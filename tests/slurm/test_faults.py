@@ -250,6 +250,30 @@ async def test_a_database_that_fails_while_adopting_loses_no_session(
     assert queue(cluster) == [spawner.job_name]
 
 
+async def test_an_adoption_waits_for_a_slurm_that_is_away_also_beyond_its_limit(
+    bench: Bench, cluster: Cluster
+) -> None:
+    """The limit passed while nobody could say whether the session came up in time."""
+    bench.config.SlurmBackend.adoption_grace = 0.2
+    spawner, url = await started(bench)
+    (state,) = [s for s in bench.saved if s.get("port") and "url" not in s]
+    jobs = watchers(bench.config).jobs
+    cluster.stop_controller()
+    try:
+        jobs.forget(spawner.job_name)
+        other = bench.spawner()
+        other.load_state({**state, "until": 1})
+        asked = asyncio.ensure_future(other.get_url())
+        await until(bench, lambda: bool(jobs.trouble), 60)
+        for _ in range(4):
+            await jobs.news(5)
+        assert not asked.done()
+    finally:
+        cluster.start_controller()
+    assert (await asked).startswith(url)
+    assert queue(cluster) == [spawner.job_name]
+
+
 async def test_an_adoption_that_goes_wrong_again_and_again_can_be_given_up(
     bench: Bench, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

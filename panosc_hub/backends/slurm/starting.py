@@ -14,7 +14,7 @@ from traitlets import Float, Unicode
 
 from ...core.jobstate import JobState, Sighting
 from ...core.quantities import show_duration
-from ...errors import BackendError, BackendUnavailable
+from ...errors import BackendError, BackendUnavailable, PanoscError
 from ..base import Backend
 from . import words
 from .job import SlurmJob
@@ -161,7 +161,10 @@ class SlurmStart(SlurmJob, Backend):
         if type(port) is not int or not 1024 <= port <= 65535:
             return False
         self._chosen_port = port
-        self.save_state()  # it is told only once, and the Hub may be killed before it is used
+        try:
+            self.save_state()  # it is told only once, and the Hub may be killed before it is used
+        except PanoscError as error:
+            self.log.warning("The port of job %s is not saved: %s", self.job_id, error)
         self.shared.jobs.refresh_now()
         return True
 
@@ -230,8 +233,13 @@ class SlurmStart(SlurmJob, Backend):
                 self.tell("The Hub was restarted; it looks for the job again", 15)
                 patience = max(self._until - time.time(), self.adoption_grace)
                 return await self._arrive(time.monotonic() + patience, self._limit)
-            except BackendError:
-                raise
+            except BackendError as error:
+                jobs = self.shared.jobs
+                known = jobs.see(self.job_name).state is not JobState.UNKNOWN and not jobs.trouble
+                if error.reason != "timeout" or known:
+                    raise
+                # The limit has passed, but Slurm has not said whether the session came up in time.
+                await jobs.news(30)
             except Exception:
                 if self._url:
                     return self._url  # only what followed failed, such as saving it
