@@ -74,10 +74,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(stderr=options.json)
     rows: list[Row] = []
+    kept: set[str] = set()
     for benchmark in BENCHMARKS:
         if not options.only or benchmark.name in options.only:
             rows += measure(benchmark, options.rounds, console)
-    write_json(options.output, rows)
+        else:
+            kept |= {row.name for row in benchmark.plan}
+    write_json(options.output, rows, kept)
     print_table(console, rows)
     if options.json:
         print(as_json(rows), end="")

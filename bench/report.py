@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from .rows import Row, exit_status, rounded
+from .rows import UNMEASURED, Row, exit_status, rounded
 
 
 def as_json(rows: Sequence[Row]) -> str:
     """The rows as they stand in ``results.json``."""
-    return json.dumps([row.to_dict() for row in rows], indent=2) + "\n"
+    return _text([row.to_dict() for row in rows])
 
 
-def write_json(path: Path, rows: Sequence[Row]) -> None:
-    """Replace ``path`` in one step, so that a reader never sees half a file."""
+def _text(rows: Sequence[dict[str, Any]]) -> str:
+    return json.dumps(rows, indent=2) + "\n"
+
+
+def write_json(path: Path, rows: Sequence[Row], kept: Collection[str] = ()) -> None:
+    """Replace ``path`` in one step, so that a reader never sees half a file.
+
+    Rows of an earlier run stay if their names are among ``kept``: they were not asked for now.
+    """
+    old = json.loads(path.read_text()) if kept and path.exists() else []
+    stay = [row for row in old if row["name"].split(UNMEASURED)[0] in kept]
     new = path.with_suffix(".json.new")
-    new.write_text(as_json(rows))
+    new.write_text(_text([*stay, *(row.to_dict() for row in rows)]))
     new.replace(path)
 
 

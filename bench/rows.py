@@ -20,6 +20,9 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 _TARGET = re.compile(r"(<=|>=) ([0-9]+(?:\.[0-9]+)?)")
 
+UNMEASURED = " (not measured"
+"""Follows the name of a row that has no numbers."""
+
 KEYS = ("name", "ours", "peer", "unit", "ratio", "target", "held")
 """The keys of one row in ``results.json``, in this order."""
 
@@ -84,7 +87,7 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """For ``results.json``: the keys are :data:`KEYS`."""
-        problem = f" (not measured: {self.problem})" if self.problem else ""
+        problem = f"{UNMEASURED}: {self.problem})" if self.problem else ""
         values = (
             f"{self.name}{problem}",
             rounded(statistics.median(self.ours)) if self.ours else None,

@@ -98,6 +98,18 @@ def test_held_is_told_of_the_ratio_before_it_is_rounded() -> None:
     assert row.to_dict()["held"] is False
 
 
+def test_rows_that_were_not_asked_for_stay_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write_json(path, [GOOD, SLOW, GONE])
+    again = Row("slow", "ms", THIRD, ours=(1.0,), peer=(10.0,))
+    write_json(path, [again], kept={"gone"})
+    saved = json.loads(path.read_text())
+    assert [(row["name"], row["held"]) for row in saved] == [
+        ("gone (not measured: no peer)", False),
+        ("slow", True),
+    ]
+
+
 GOOD = Row("good", "ms", THIRD, ours=(1.0,), peer=(10.0,))
 SLOW = Row("slow", "ms", THIRD, ours=(9.0,), peer=(10.0,))
 GONE = Row("gone", "ms", THIRD, problem="no peer")
