@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
+import sys
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from panosc_hub.backends.slurm.options import validate_options
 from panosc_hub.backends.slurm.script import Script, render
@@ -118,3 +123,93 @@ def run(
         timeout=60,
         check=False,
     )
+
+
+START = """
+import json, os, shutil, sys
+names = ("PATH", "CONDA_PREFIX", "ACTIVATED")
+seen = {name: os.environ.get(name) for name in names}
+seen["server"] = shutil.which("jupyterhub-singleuser")
+seen["python"] = sys.executable
+print("SEEN" + json.dumps(seen))
+"""
+"""Stands where the session start-up stands, and tells what it found."""
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="files of another account need root")
+
+
+def script(given: str = "", start: str = START, profile: Any = None, **environment: Any) -> str:
+    path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    return text_of(launch(given=given, profile=profile, **environment), start=start, path=path)
+
+
+def seen(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    found = re.search(r"^SEEN(.*)$", done.stdout, re.M)
+    assert found, done.stderr
+    content: dict[str, str] = json.loads(found[1])
+    return content
+
+
+def make_prefix(folder: Path) -> Path:
+    """The least that is an environment: a command to start, and a Python."""
+    (folder / "bin").mkdir(parents=True)
+    server = folder / "bin" / "jupyterhub-singleuser"
+    server.write_text("#!/bin/sh\n")
+    server.chmod(0o755)
+    (folder / "bin" / "python3").symlink_to(sys.executable)
+    return folder
+
+
+def pack(prefix: Path, archive: Path) -> Path:
+    how: Any = {".gz": "w:gz", ".tgz": "w:gz", ".xz": "w:xz"}.get(archive.suffix, "w")
+    with tarfile.open(archive, how) as tar:
+        for each in sorted(prefix.iterdir()):
+            tar.add(each, each.name)
+    return archive
+
+
+def refusal(text: str, folder: Path, heard: Reports) -> str:
+    done = run(text, folder, heard)
+    assert done.returncode == 1, done.stdout
+    assert "SEEN" not in done.stdout
+    (sentence,) = heard.of("error")
+    assert sentence.startswith("The environment /")
+    assert sentence.endswith(". Choose another environment.")
+    return sentence
+
+
+def begin(text: str, folder: Path, heard: Reports, name: str) -> subprocess.Popen[str]:
+    file = folder / f"{name}.sh"
+    file.write_text(text)
+    env = {"PATH": os.defpath, "JUPYTERHUB_API_TOKEN": TOKEN, "JUPYTERHUB_API_URL": heard.url}
+    return subprocess.Popen(
+        ["bash", str(file)],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def line_with(job: subprocess.Popen[str], mark: str) -> str:
+    """The job's next line that has ``mark``."""
+    assert job.stdout
+    for line in job.stdout:
+        if mark in line:
+            return line
+    raise AssertionError(f"the job ended without {mark!r}")
+
+
+def holding(name: str, tmp_path: Path) -> str:
+    """A start-up that goes on until somebody opens its named pipe and closes it."""
+    os.mkfifo(tmp_path / name)
+    hold = f"open({str(tmp_path / name)!r}).read()"
+    return START + f"sys.stdout.flush()\n{hold}\n"
+
+
+def let_go(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).open("w").close()
