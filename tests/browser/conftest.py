@@ -56,9 +56,9 @@ async def scene() -> AsyncIterator[Scene]:
             dataset="agbh_0001",
             template="Azimuthal integration",
             resources="4 CPUs, 8 GB memory, 4 h",
-            ends_at=time.time() + 14 * 60 - 5,
+            ends_at=time.time() + 14 * 60 - 1,
         ),
-        session("later", state="running", profile="Small", ends_at=time.time() + 5 * 3600 + 30),
+        session("later", state="running", profile="Small", ends_at=time.time() + 5 * 3600 + 59),
         session("gpu-night", state="starting", backend="kubernetes", profile="GPU L4"),
         session("old", state="stopped", profile="GPU A100", ended="It needed more than 8 GB."),
     ]
@@ -86,7 +86,7 @@ def opened(browser: Any, scene: Scene) -> Any:
         context = await browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=theme, **options
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         page = await context.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))

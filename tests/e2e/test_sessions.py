@@ -133,8 +133,9 @@ async def test_a_killed_hub_finds_its_sessions_again(
         await page.goto(f"{facility.url}/hub/home")
         for server, words in (("", "Small on this machine"), ("batch", "Batch on Slurm")):
             row = page.locator(f'[data-server="{server}"]')
+            # The Hub may still be looking for its sessions when it answers again.
+            await row.filter(has_text="Running").wait_for()
             text = await row.inner_text()
-            assert "Running" in text
             assert words in text
             assert "HG-123 / agbh_0001" in text
         await picture(page, "home-after-restart")
