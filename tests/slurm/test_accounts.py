@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from panosc_hub.backends.slurm import SlurmBackend
+from panosc_hub.backends.slurm import SlurmBackend, job
 from panosc_hub.backends.slurm.shared import watchers
 from panosc_hub.core.choices import Menu
 from panosc_hub.core.identity import Person
@@ -15,6 +18,7 @@ from panosc_hub.core.plan import SessionPlan
 from panosc_hub.core.profiles import Profile
 from panosc_hub.errors import PanoscError, Refusal
 from tests.slurm.accounting import AccountingCluster
+from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import Bench
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(120)]
@@ -249,6 +253,37 @@ async def test_while_slurmdbd_is_away_a_job_still_starts(
             await runs_as(accounting_bench, accounting, {"account": "nobodys"})
     finally:
         accounting.start_dbd()
+
+
+async def test_a_stop_while_slurm_is_asked_submits_nothing(
+    bench: Bench, cluster: Cluster, program: Callable[[str, str], str]
+) -> None:
+    gate = bench.folder / "gate"
+    waiting = f'touch {gate}.asked; while [ ! -e {gate} ]; do sleep 0.05; done; exec sinfo "$@"'
+    bench.config.SlurmClient.sinfo = program("sinfo-gated", waiting)
+    spawner = bench.spawner()
+    spawner.launch = bench.launch()
+    start = asyncio.ensure_future(spawner.start())
+    while not Path(f"{gate}.asked").exists():
+        await asyncio.sleep(0.02)
+    await spawner.stop()
+    gate.touch()
+    with pytest.raises(PanoscError, match="cancelled"):
+        await start
+    assert not cluster.command("squeue", "--noheader").strip()
+
+
+async def test_a_start_does_not_wait_for_ever_for_what_slurm_says_of_accounts(
+    accounting_bench: Bench,
+    accounting: AccountingCluster,
+    program: Callable[[str, str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(job, "_PATIENCE", 1.0)
+    accounting_bench.config.SlurmClient.sacctmgr = program("sacctmgr", "exec sleep 300")
+    accounting_bench.config.SlurmClient.query_timeout = 5
+    ran = await runs_as(accounting_bench, accounting, {"account": MINE}, {"account": "hg-123"})
+    assert ran.startswith("hg-123,")
 
 
 async def test_without_accounting_a_list_is_offered_as_it_is_written(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from traitlets import Float
@@ -69,15 +70,20 @@ class AccountWatcher(Renewed):
             ),
             self.client.query(*ask, "user", f"format={','.join(USERS)}"),
         )
-        rows = await asyncio.to_thread(parse_associations, texts[0])
-        enforced = {
-            word.strip().lower() for word in settings.get("AccountingStorageEnforce", "").split(",")
-        }
-        return Accounts(
-            rows,
-            parse_users(texts[1]),
-            enforced=bool(enforced & _ENFORCING),
-            qos_enforced=bool(enforced & {"qos", "all"}),
-            # Slurm may show to an account like the Hub's nothing but its own rows.
-            complete=any(row.user not in ("", own_account()) for row in rows),
-        )
+        # In a thread: a big site has tens of thousands of rows, and pages must not wait for them.
+        return await asyncio.to_thread(_read, *texts, settings)
+
+
+def _read(associations: str, users: str, settings: Mapping[str, str]) -> Accounts:
+    rows = parse_associations(associations)
+    enforced = {
+        word.strip().lower() for word in settings.get("AccountingStorageEnforce", "").split(",")
+    }
+    return Accounts(
+        rows,
+        parse_users(users),
+        enforced=bool(enforced & _ENFORCING),
+        qos_enforced=bool(enforced & {"qos", "all"}),
+        # Slurm may show to an account like the Hub's nothing but its own rows.
+        complete=any(row.user not in ("", own_account()) for row in rows),
+    )

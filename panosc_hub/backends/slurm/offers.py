@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from traitlets.config import Config
@@ -39,5 +40,4 @@ def menus_for(profile: Profile, person: Person, config: Config) -> tuple[Menu, .
 async def look(config: Config) -> None:
     """Have all looks."""
     shared = watchers(config)
-    await shared.nodes.at_hand(_PATIENCE)
-    await shared.accounts.at_hand(_PATIENCE)
+    await asyncio.gather(shared.nodes.at_hand(_PATIENCE), shared.accounts.at_hand(_PATIENCE))
