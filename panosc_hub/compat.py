@@ -9,6 +9,7 @@ counts every failed spawn, whatever its kind. Both are evened out here.
 from __future__ import annotations
 
 import html
+import logging
 from http.client import responses
 from typing import Any
 
@@ -58,6 +59,25 @@ else:
             super().__init__(error.status_code, error.sentence, reason=phrase)
             self.jupyterhub_message = error.sentence
             self.jupyterhub_html_message = _html(error)
+
+
+class _RefusalsInOneLine(logging.Filter):
+    """JupyterHub logs a refused form with a traceback, which no operator can use."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, SpawnRefused) and error.status_code < 500:
+            record.exc_info = record.exc_text = None
+            record.msg, record.args = f"{record.getMessage()}: {error}", ()
+        return True
+
+
+_in_one_line = _RefusalsInOneLine()
+
+
+def log_refusals_in_one_line() -> None:
+    """For the Hub's own log; calling it again changes nothing."""
+    logging.getLogger("JupyterHub").addFilter(_in_one_line)
 
 
 def refused(error: PanoscError) -> Exception:

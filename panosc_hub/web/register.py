@@ -13,6 +13,7 @@ from jupyterhub import apihandlers, handlers
 from jupyterhub.apihandlers.users import UserServerAPIHandler
 from jupyterhub.handlers.pages import SpawnHandler
 
+from ..compat import log_refusals_in_one_line
 from . import api, session
 from .spawn import PanoscServerHandler, PanoscSpawnHandler
 
@@ -35,6 +36,7 @@ def register() -> None:
     pages, rest = handlers.default_handlers, apihandlers.default_handlers
     if any(route[1] is PanoscSpawnHandler for route in pages):
         return
+    log_refusals_in_one_line()
     ours: dict[type, type] = {
         SpawnHandler: PanoscSpawnHandler,
         UserServerAPIHandler: PanoscServerHandler,

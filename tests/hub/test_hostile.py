@@ -157,3 +157,4 @@ def no_traceback(hub: HubProcess) -> Iterator[None]:
     """A refusal is no accident: the log names it in a line, without a traceback of ours."""
     yield
     assert "Unhandled error" not in hub.log
+    assert "compat.SpawnRefused" not in hub.log  # so only a traceback names it

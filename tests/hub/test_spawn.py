@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,9 @@ async def test_ten_refusals_in_a_row_do_not_stop_the_hub(
     await hub.until("paula")
     assert hub.alive
     assert "Aborting due to" not in hub.log
+    # One line each: a traceback would name the class in full.
+    assert re.search(r"Failed to spawn single-user server with form: .*404.*MX-1", hub.log)
+    assert "compat.SpawnRefused" not in hub.log
 
 
 async def test_a_refused_form_of_a_named_server_is_shown_for_that_server(hub: HubProcess) -> None:
