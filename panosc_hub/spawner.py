@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from jupyterhub.spawner import Spawner
-from sqlalchemy import inspect
 from traitlets import All, Bool, Dict, Unicode, default
 
 from .backends.base import Availability
@@ -32,7 +31,7 @@ from .facility import Choice, FacilityService
 from .people import person_of, remembered_of
 from .progress import Progress, sse
 from .readiness import until_listening
-from .starting import follow, in_its_words, note_adoption, run_childs_hook, token_id
+from .starting import commit, follow, in_its_words, note_adoption, run_childs_hook, token_id
 from .web.form import read_form, render_form
 from .web.instead import advise
 from .web.register import register
@@ -386,8 +385,7 @@ class PanoscSpawner(Delegates, Spawner):
         self.orm_spawner.state = self.get_state()
 
     def _commit(self) -> None:
-        if (session := inspect(self.orm_spawner).session) is not None:
-            session.commit()
+        commit(self)
 
 
 # Importing the spawner is enough to have its endpoints, however it is wired.

@@ -10,6 +10,7 @@ from jupyterhub import orm
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import exponential_backoff, maybe_future
 from sqlalchemy import inspect, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from .errors import BackendError, PanoscError
 from .progress import Progress
@@ -49,6 +50,29 @@ def token_id(orm_spawner: orm.Spawner, user_id: int, api_token: str) -> int:
         return found[0]
     token = kind.find(session, api_token)
     return token.id if token else 0
+
+
+def commit(outer: Any) -> None:
+    """Write what changed. Raises :class:`BackendError` when the database does not take it."""
+    session = inspect(outer.orm_spawner).session
+    if session is None:
+        return
+    try:
+        session.commit()
+    except SQLAlchemyError as error:
+        # Left as it is, it would refuse every later question of the whole Hub.
+        session.rollback()
+        # Not the error itself: it quotes the values of the row.
+        outer.log.error("The database does not take %s: %s", outer._log_name, _short(error))
+        raise BackendError(
+            "The Hub's database cannot be written at the moment. Try again in some minutes; "
+            "tell the facility's support if it stays so.",
+            reason="database",
+        ) from None
+
+
+def _short(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or type(error).__name__)[:200]
 
 
 def in_its_words(error: PanoscError, complaint: str) -> PanoscError:

@@ -75,7 +75,11 @@ class SlurmBackend(SlurmStart):
         deadline = time.monotonic() + patience
         self._limit, self._until = int(limit), int(time.time() + patience)
         self.job_name, self._starting = name, True
-        self.save_state()
+        try:
+            self.save_state()
+        except BaseException:
+            self._forget()  # nothing is submitted that could not be found again
+            raise
         try:
             self.job_id = await submit(shared, text, env, name, self.user.name)
             self._log_path = self._log_path.replace("%j", self.job_id)
