@@ -199,12 +199,14 @@ async def test_estimates_come_from_slurm_before_anything_is_started(
         assert isinstance(later["starts"], float)
         assert later["starts"] == pytest.approx(time.time() + 600, abs=120)
         assert str(later["words"]).startswith("starts about ")
-        odd = await ask(profile="odd")
-        assert (odd["usable"], odd["source"]) == (False, "backend")
-        assert odd["words"] == "Slurm would refuse this: Invalid feature specification."
-        impossible = await ask(profile="impossible")
-        assert not impossible["usable"]
-        assert impossible["words"] == "no node that is up has 1 GPU of type h100"
+        licensed = await ask(profile="licensed")
+        assert (licensed["usable"], licensed["source"]) == (False, "backend")
+        assert licensed["words"] == "Slurm would refuse this: Invalid license specification."
+        # What the look at the nodes tells needs no question to Slurm.
+        odd = await ask(400, profile="odd")
+        assert "no node that is up has the features no-such-feature" in str(odd["message"])
+        impossible = await ask(400, profile="impossible")
+        assert "no node that is up has" in str(impossible["message"])
         local = await ask(profile="here")
         assert local["source"] == "look"
         refused = await ask(400, profile="small", cpus="9")
