@@ -153,6 +153,18 @@ async def test_hidden_jobs_are_asked_for_as_their_owners_and_the_admin_is_told_o
     assert caplog.text.count("sacctmgr modify user hub set AdminLevel=Operator") == 1
 
 
+async def test_an_account_that_became_an_operator_asks_for_all_at_once_again() -> None:
+    watcher, client = hidden(listed("RUNNING"))
+    client.accounting = "slurmdbd"
+    watcher.jobs["n"] = Watched("n", "7", "paula")
+    await watcher.look()
+    client.level = "Operator"
+    await watcher.look()
+    await watcher.facts.renew(0)  # as it does by itself after some minutes
+    await watcher.look()
+    assert client.asked_as == ["paula", "paula", ""]
+
+
 async def test_absence_is_no_evidence_where_jobs_are_hidden() -> None:
     """Nobody could be asked: sudo does not allow squeue."""
     watcher, client = hidden(BackendUnavailable("sudo: a password is required"))
