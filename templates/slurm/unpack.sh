@@ -52,8 +52,13 @@ panosc_clean() { # at the end of the session, also of one that was cancelled
     fi
 }
 panosc_watch() { # tell how far the archive has been read, for as long as this runs
-    local name at percent last=-1
-    while sleep 1 >/dev/null 2>&1; do
+    local name at percent last=-1 nap=
+    trap '[ -z "$nap" ] || kill "$nap" 2>/dev/null; exit' TERM
+    while true; do
+        sleep 1 >/dev/null 2>&1 &
+        nap=$!
+        wait "$nap"
+        nap=
         while read -r name at && [ "$name" != pos: ]; do :; done </proc/self/fdinfo/7
         percent=$((at * 100 / panosc_size))
         if [ "$percent" -ne "$last" ]; then

@@ -81,6 +81,16 @@ def test_what_reads_like_code_stays_text(key: str, tmp_path: Path, heard: Report
     assert "syntax error" not in done.stderr
 
 
+@pytest.mark.parametrize("key", ["path", "site_profile", "port_range", "apptainer", "command"])
+def test_settings_of_the_hub_stay_text_too(key: str, tmp_path: Path) -> None:
+    value: Any = (SHELL,) if key in ("apptainer", "command") else SHELL
+    software: dict[str, Any] = {"apptainer": "/i.sif"} if key == "apptainer" else {}
+    software |= {"modules": ["none"]} if key == "site_profile" else {}
+    done = run(text_of(launch(**software), start=START, **{key: value}), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["job.sh"]
+    assert "syntax error" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "environment",
     [
