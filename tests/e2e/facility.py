@@ -54,6 +54,10 @@ def write_site(folder: Path) -> Path:
         )
     site["catalogue"]["file"] = str(folder / "proposals.yaml")
     site["templates"][0]["path"] = str(HERE / "templates")
+    # The plain cluster, without slurmdbd, has no reserved node.
+    site["profiles"] = [
+        p for p in site["profiles"] if p.get("options", {}).get("partition") != "beam"
+    ]
     batch = next(p for p in site["profiles"] if p["id"] == "slurm-small")
     batch["walltime"]["min"] = "5m"
     (folder / "held").mkdir(parents=True, exist_ok=True)

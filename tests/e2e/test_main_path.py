@@ -75,10 +75,10 @@ async def test_from_login_to_plot_and_back(
             free = page.locator(f'[data-profile="{profile}"] .ph-profile-state')
             await free.filter(has_text="starts now").wait_for()
             assert (await free.inner_text()).count("free") == 1
+            await page.get_by_test_id("estimate").get_by_text("Starts now.").wait_for()
+            if updates_screenshots():
+                await photograph(page)
         await picture(page, f"spawn-{profile}", full=False)
-        if updates_screenshots() and profile == "small":
-            await page.get_by_role("button", name="Look again").click()
-            await photograph(page)
 
         with facility.held("paula"):
             await page.get_by_role("button", name="Start session").click()
