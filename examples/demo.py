@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -51,10 +52,11 @@ def why_not_port(port: int) -> str:
 
 
 def free_port() -> int:
-    """Any free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Any free port, below those that the system hands out by itself: one of them could be
+    the near end of somebody's connection before our program listens there."""
+    while why_not_port(port := random.randrange(12000, 32000)):
+        pass
+    return port
 
 
 def folder_for(port: int) -> Path:

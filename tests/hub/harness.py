@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pwd
+import random
 import re
 import signal
 import socket
@@ -54,9 +55,16 @@ c.Spawner.http_timeout = 30
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """Below the ports that the system hands out by itself: one of them could be the near end of
+    somebody's connection before the Hub listens there."""
+    while True:
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port := random.randrange(12000, 32000)))
+            except OSError:
+                continue
+            return port
 
 
 def proxy_command() -> list[str]:
