@@ -20,10 +20,10 @@ from __future__ import annotations
 import os
 import pwd
 import signal
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from tests.slurm import mariadb
 from tests.slurm.cluster import (
     _GRES,
     NODES,
@@ -32,8 +32,9 @@ from tests.slurm.cluster import (
     _which,
 )
 from tests.slurm.cluster import why_not as why_no_cluster
+from tests.slurm.mariadb import MariaDB
 
-_NEEDS = ("slurmdbd", "sacctmgr", "sacct", "mariadbd", "mariadb-install-db", "mariadb-admin")
+_NEEDS = ("slurmdbd", "sacctmgr", "sacct", *mariadb.NEEDS)
 
 _PARTITIONS = """\
 GresTypes=gpu,shard
@@ -131,53 +132,13 @@ NodeName=l4 Name=shard Count=8
     programs = (*PROGRAMS, *_NEEDS)
 
     def _before_controller(self, timeout: float) -> None:
-        self._start_database(timeout)
+        self._database.start(timeout)
         self.start_dbd(timeout)
         self._fill()
 
-    def _start_database(self, timeout: float) -> None:
-        data = self.dir / "mariadb"
-        options = [
-            "--no-defaults",
-            "--user=root",
-            f"--datadir={data}",
-            "--innodb-log-file-size=8M",
-            "--innodb-buffer-pool-size=64M",
-        ]
-        if not data.exists():
-            self._run(
-                [
-                    _which("mariadb-install-db"),
-                    *options,
-                    "--auth-root-authentication-method=socket",
-                    "--skip-test-db",
-                ]
-            )
-        # It has no way of its own into the background.
-        with open(self.dir / "mariadb.out", "ab") as output:
-            subprocess.Popen(
-                [
-                    _which("mariadbd"),
-                    *options,
-                    f"--socket={self._socket}",
-                    f"--pid-file={self.dir}/mariadb.pid",
-                    f"--log-error={self.dir}/mariadb.log",
-                    "--skip-networking",
-                    "--innodb-flush-log-at-trx-commit=0",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        ping = [_which("mariadb-admin"), "--no-defaults", f"--socket={self._socket}", "ping"]
-        self._wait(
-            lambda: self._run(ping, check=False).returncode == 0, timeout, "MariaDB does not answer"
-        )
-
     @property
-    def _socket(self) -> str:
-        return str(self.dir / "mariadb.socket")
+    def _database(self) -> MariaDB:
+        return MariaDB(self.dir)
 
     def start_dbd(self, timeout: float = 30.0) -> None:
         """Start slurmdbd (again) and wait until it answers."""
@@ -185,7 +146,7 @@ NodeName=l4 Name=shard Count=8
         conf.touch(mode=0o600)  # slurmdbd refuses one that others can read
         conf.write_text(_DBD.format(dir=self.dir, dbd_port=self.dbd_port))
         # With the host "localhost" the client library takes the socket that this names.
-        self._run([_which("slurmdbd")], MYSQL_UNIX_PORT=self._socket)
+        self._run([_which("slurmdbd")], MYSQL_UNIX_PORT=self._database.socket)
         show = [_which("sacctmgr"), "-n", "show", "cluster"]
         self._wait(
             lambda: self._run(show, check=False).returncode == 0,
@@ -269,4 +230,4 @@ NodeName=l4 Name=shard Count=8
         """Stop the daemons, the database last."""
         super().stop()
         self.stop_dbd()
-        self._end(self.dir / "mariadb.pid", signal.SIGTERM)
+        self._database.stop()

@@ -30,7 +30,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -336,13 +336,17 @@ class Cluster:
             raise CannotRun(f"{argv[0]} failed: {(done.stderr or done.stdout).strip()[:400]}")
         return done
 
-    def _wait(self, condition, timeout: float, complaint: str) -> None:  # type: ignore[no-untyped-def]
-        """Ask ``condition`` until it holds: daemons give no event to wait for."""
-        end = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > end:
-                raise CannotRun(f"{complaint} within {timeout:.0f} s; see the logs in {self.dir}")
-            time.sleep(0.1)
+    def _wait(self, condition: Callable[[], bool], timeout: float, complaint: str) -> None:
+        _wait(condition, timeout, f"{complaint}; see the logs in {self.dir}")
+
+
+def _wait(condition: Callable[[], bool], timeout: float, complaint: str) -> None:
+    """Ask ``condition`` until it holds: daemons give no event to wait for."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise CannotRun(f"within {timeout:.0f} s: {complaint}")
+        time.sleep(0.1)
 
 
 def _alive(pid: int) -> bool:

@@ -1,8 +1,10 @@
-"""The Hub's database fails while a session starts: a real disk that is full."""
+"""The Hub's database fails while a session starts: a full disk, a server that restarts."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -12,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.hub.harness import HubProcess
+from tests.slurm import mariadb
 from tests.slurm.cluster import Cluster
 from tests.slurm.hubs import ask, ever, jobs, make_hub, stop, wait_for
+from tests.slurm.mariadb import MariaDB
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
 
@@ -118,6 +122,46 @@ async def test_a_state_that_the_database_does_not_take_is_a_sentence_and_no_job(
     await answers_again(hub)
     assert await ask(hub, "paula") in (201, 202)
     await hub.until("paula")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[MariaDB]:
+    """A database server with an empty database ``hub``."""
+    pytest.importorskip("pymysql")
+    for program in mariadb.NEEDS:
+        if shutil.which(program) is None and shutil.which(program, path="/usr/sbin") is None:
+            pytest.skip(f"{program} is not installed (Debian package mariadb-server)")
+    server = MariaDB(tmp_path)
+    server.start()
+    server.sql("create database hub character set utf8mb4")
+    yield server
+    server.stop()
+
+
+async def test_a_database_that_restarts_while_a_job_waits_loses_no_session_and_needs_no_new_hub(
+    server: MariaDB, cluster: Cluster, tmp_path: Path
+) -> None:
+    url = f"mysql+pymysql://root@localhost/hub?unix_socket={server.socket}"
+    hub = make_hub(tmp_path, cluster, f"c.JupyterHub.db_url = {url!r}\n")
+    try:
+        await hub.start()
+        for user, profile in (("paula", "small"), ("mira", "gated")):
+            assert await ask(hub, user, profile) in (201, 202)
+        await hub.until("paula")
+        wait_for("both run", lambda: list(jobs(cluster).values()) == ["RUNNING", "RUNNING"])
+        server.stop(signal.SIGKILL)
+        (tmp_path / "gate").touch()
+        wait_for("it met the fault", lambda: "Can't connect" in hub.log or "gone away" in hub.log)
+        server.start()
+        await answers_again(hub)
+        # The session tells its port until the Hub takes it, so this start even succeeds.
+        await hub.until("mira")
+        assert (await hub.server("paula"))["ready"]
+        assert len(jobs(cluster)) == 2
+        await stop(hub, "mira")
+        wait_for("the job is over", lambda: len(jobs(cluster)) == 1)
+    finally:
+        hub.stop()
 
 
 async def answers_again(hub: HubProcess) -> None:
