@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -222,6 +223,26 @@ async def test_a_reservation_that_ends_too_soon_says_how_much_is_left(
         assert "at most 29 min are left, and 1 h were asked for" in refusal.value.sentence
     finally:
         accounting.command("scontrol", "delete", "ReservationName=short")
+
+
+async def test_a_time_above_that_of_the_qos_is_refused_for_it_would_wait_for_ever(
+    accounting_bench: Bench, accounting: AccountingCluster
+) -> None:
+    spawner = accounting_bench.spawner()
+    spawner.launch = accounting_bench.launch(
+        options={"account": "users", "qos": "normal"}, walltime="9h"
+    )
+    with pytest.raises(Refusal, match="The QOS normal allows at most 8 h, and 9 h were asked for"):
+        await spawner.start()
+    job = accounting.command(
+        "sbatch", "--parsable", "--account=users", "--time=9:00:00", "--mem=1G",
+        "--output=/dev/null", "--wrap=true",
+    ).strip()  # fmt: skip
+    end = time.monotonic() + 20
+    while (reason := accounting.command("squeue", "-h", "-o", "%r", "-j", job).strip()) == "None":
+        assert time.monotonic() < end
+        await asyncio.sleep(0.2)
+    assert reason == "QOSMaxWallDurationPerJobLimit"
 
 
 async def test_the_estimate_and_the_dry_run_use_the_same_options(accounting_bench: Bench) -> None:

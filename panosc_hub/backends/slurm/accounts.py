@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .parse import Garbled
+from .parse_nodes import parse_limit
 
 ASSOCIATIONS = ("Account", "User", "Partition", "QOS", "DefaultQOS", "ParentName")
 USERS = ("User", "DefaultAccount")
+QOS = ("Name", "MaxWall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ def _rows(text: str, columns: int, command: str) -> Iterable[list[str]]:
     if not text.endswith("\n") or not lines:
         raise Garbled(f"{command}: the answer is empty or cut off")
     shaped = [line.split("|") for line in lines if line.count("|") == columns]
-    if not shaped or shaped[0][-1] or not {"User"} & set(shaped[0]):
+    if not shaped or shaped[0][-1] or not {"User", "Name"} & set(shaped[0]):
         raise Garbled(f"{command}: no header in the answer, which begins {text[:80]!r}")
     for cells in shaped[1:]:
         if cells[-1]:
@@ -59,10 +61,22 @@ def parse_users(text: str) -> dict[str, str]:
     return dict(row for row in _rows(text, len(USERS), "sacctmgr"))
 
 
+def parse_qos(text: str) -> dict[str, int]:
+    """The longest wall time of each QOS that has one, in seconds. Raises :class:`Garbled`."""
+    try:
+        times = {
+            name: parse_limit(wall) for name, wall in _rows(text, len(QOS), "sacctmgr") if wall
+        }
+    except ValueError as error:
+        raise Garbled(f"sacctmgr: odd QOS: {error}") from None
+    return {name: time for name, time in times.items() if time is not None}
+
+
 class Accounts:
     """Who has what. ``enforced``: Slurm refuses jobs of other accounts than these, and with
     ``qos_enforced`` of other QOS.
 
+    ``longest``: the wall time that a QOS allows, where Slurm enforces that.
     ``complete`` is False where Slurm may have told only a part: nothing is known then of a
     user who is not listed.
     """
@@ -74,10 +88,12 @@ class Accounts:
         *,
         enforced: bool = False,
         qos_enforced: bool = False,
+        longest: Mapping[str, int] | None = None,
         complete: bool = True,
     ) -> None:
         self.enforced = enforced
         self.qos_enforced = qos_enforced
+        self.longest = dict(longest or {})
         self.complete = complete
         self._defaults = dict(defaults or {})
         self._mine: dict[str, list[Association]] = {}
@@ -118,6 +134,12 @@ class Accounts:
                 first = first or row.default_qos
         first = first or ("normal" if "normal" in found else "")
         return tuple(sorted(found, key=lambda name: (name != first, name)))
+
+    def default_qos(self, user: str, account: str) -> str:
+        """The QOS of jobs of ``account`` that name none; empty if that is not told."""
+        return next(
+            (row.default_qos for row in self._mine.get(user, ()) if row.account == account), ""
+        )
 
     def within(self, account: str, wanted: Iterable[str]) -> bool:
         """Whether ``account`` is one of ``wanted``, or below one."""

@@ -10,7 +10,15 @@ from typing import Any
 from traitlets import Float
 
 from ...errors import BackendUnavailable
-from .accounts import ASSOCIATIONS, USERS, Accounts, parse_associations, parse_users
+from .accounts import (
+    ASSOCIATIONS,
+    QOS,
+    USERS,
+    Accounts,
+    parse_associations,
+    parse_qos,
+    parse_users,
+)
 from .client import SlurmClient, own_account
 from .parse import Garbled, parse_config
 from .renewed import Renewed
@@ -69,12 +77,13 @@ class AccountWatcher(Renewed):
                 f"format={','.join(ASSOCIATIONS)}",
             ),
             self.client.query(*ask, "user", f"format={','.join(USERS)}"),
+            self.client.query(*ask, "qos", f"format={','.join(QOS)}"),
         )
         # In a thread: a big site has tens of thousands of rows, and pages must not wait for them.
         return await asyncio.to_thread(_read, *texts, settings)
 
 
-def _read(associations: str, users: str, settings: Mapping[str, str]) -> Accounts:
+def _read(associations: str, users: str, qos: str, settings: Mapping[str, str]) -> Accounts:
     rows = parse_associations(associations)
     enforced = {
         word.strip().lower() for word in settings.get("AccountingStorageEnforce", "").split(",")
@@ -84,6 +93,7 @@ def _read(associations: str, users: str, settings: Mapping[str, str]) -> Account
         parse_users(users),
         enforced=bool(enforced & _ENFORCING),
         qos_enforced=bool(enforced & {"qos", "all"}),
+        longest=parse_qos(qos) if enforced & {"limits", "safe", "qos", "all"} else {},
         # Slurm may show to an account like the Hub's nothing but its own rows.
         complete=any(row.user not in ("", own_account()) for row in rows),
     )

@@ -189,8 +189,8 @@ def parse_partitions(text: str) -> dict[str, Partition]:
                 name=name,
                 state=value("State", "UP"),
                 default=value("Default") == "YES",
-                max_time=_time(value("MaxTime", "UNLIMITED")),
-                default_time=_time(value("DefaultTime", "NONE")),
+                max_time=parse_limit(value("MaxTime", "UNLIMITED")),
+                default_time=parse_limit(value("DefaultTime", "NONE")),
                 max_nodes=_number(value("MaxNodes", "UNLIMITED")),
                 max_cpus=_number(value("MaxCPUsPerNode", "UNLIMITED")),
                 max_memory=_megabytes(value("MaxMemPerNode", "UNLIMITED")),
@@ -233,7 +233,10 @@ def parse_reservations(text: str) -> dict[str, Reservation]:
     """``scontrol --oneliner show reservation`` by name. Raises :class:`Garbled`."""
     found: dict[str, Reservation] = {}
     for line in _records(text, "ReservationName", "No reservations in the system"):
-        start, end = parse_time(line.get("StartTime", "")), parse_time(line.get("EndTime", ""))
+        start, end = (
+            parse_time(line.get("StartTime", "")),
+            parse_time(line.get("EndTime", "")),
+        )
         if start is None or end is None:
             raise Garbled(f"scontrol: odd times of reservation {line['ReservationName'][:40]!r}")
         held = re.search(r"\bcpu=(\d+)", line.get("TRES", ""))
@@ -279,7 +282,7 @@ def _megabytes(text: str) -> int | None:
     return None if size is None else size * 2**20
 
 
-def _time(text: str) -> int | None:
+def parse_limit(text: str) -> int | None:
     """Seconds of ``days-hours:minutes:seconds``; None for UNLIMITED and NONE."""
     if text in ("UNLIMITED", "NONE", "INFINITE", "Partition_Limit"):
         return None

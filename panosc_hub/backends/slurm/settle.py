@@ -143,6 +143,7 @@ def settle(options: SlurmOptions, launch: Launch, standing: Standing) -> Settled
     qos = _qos(work, account, places, partition)
     if doors and qos and not any(door.takes_qos(qos) for door in doors):
         raise _refuse(f"Partition {partition or doors[0].name} takes no jobs of QOS {qos}.")
+    _check_time(work, account, qos)
     if doors and all(d.max_nodes is not None and d.max_nodes < options.nodes for d in doors):
         raise _refuse(f"Partition {partition or doors[0].name} takes no jobs of that many nodes.")
     texts = {
@@ -231,6 +232,21 @@ def _qos(work: _Settling, account: str, places: tuple[str, ...], partition: str)
     raise _refuse(
         f"The QOS {qos} is not open to your account {who}; it has {_listed(mine) or 'none'}."
     )
+
+
+def _check_time(work: _Settling, account: str, qos: str) -> None:
+    """A time above what the QOS allows would wait for ever, or be refused."""
+    standing, time = work.standing, work.launch.resources.walltime
+    if standing.accounts is None or not time:
+        return
+    who = account or standing.accounts.default(standing.user)
+    used = qos or standing.accounts.default_qos(standing.user, who)
+    longest = standing.accounts.longest.get(used)
+    if longest is not None and time > longest:
+        raise _refuse(
+            f"The QOS {used} allows at most {show_duration(longest)}, and {show_duration(time)} "
+            "were asked for. Choose a shorter time, or another QOS if you have one."
+        )
 
 
 def _check_amounts(

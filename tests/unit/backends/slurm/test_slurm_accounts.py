@@ -19,7 +19,7 @@ from panosc_hub.backends.slurm.shared import watchers
 from panosc_hub.core.identity import Person
 from panosc_hub.core.profiles import Profile
 from panosc_hub.errors import BackendUnavailable
-from tests.slurm_answers import ASSOCIATIONS, NODES, PARTITIONS, RESERVATIONS, USERS
+from tests.slurm_answers import ASSOCIATIONS, NODES, PARTITIONS, QOS, RESERVATIONS, USERS
 
 CONFIG = (
     "SLURM_VERSION = 22.05.8\nClusterName = panosc-test\n"
@@ -41,6 +41,7 @@ class Answers(SlurmClient):
             "config": CONFIG,
             "associations": ASSOCIATIONS,
             "user": USERS,
+            "qos": QOS,
         }
 
     async def query(self, command: str, *arguments: str) -> str:
@@ -68,7 +69,8 @@ async def test_accounts_are_asked_for_once_for_all(answers: Answers) -> None:
         found = watcher.snapshot()
         assert found is not None
         assert found.accounts("paula") == ("beam", "hg123", "staff")
-    assert sorted(answers.asked) == ["associations", "config", "user"]
+    assert sorted(answers.asked) == ["associations", "config", "qos", "user"]
+    assert found.longest == {"normal": 8 * 3600, "long": 2 * 86400}
     assert (found.enforced, found.qos_enforced, found.complete) == (True, True, True)
 
 
@@ -103,6 +105,15 @@ async def test_where_slurm_shows_only_ones_own_rows_nothing_is_known_of_others(
     found = watcher.snapshot()
     assert found is not None
     assert (found.knows("paula"), found.knows(me)) == (False, True)
+
+
+async def test_limits_that_slurm_does_not_enforce_are_none(answers: Answers) -> None:
+    answers.texts["config"] = CONFIG.replace("associations,limits,qos", "associations")
+    watcher = AccountWatcher(answers)
+    await watcher.refresh()
+    found = watcher.snapshot()
+    assert found is not None
+    assert (found.enforced, found.qos_enforced, found.longest) == (True, False, {})
 
 
 async def test_a_slurm_without_accounting_is_asked_for_nothing_more(answers: Answers) -> None:

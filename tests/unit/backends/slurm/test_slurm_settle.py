@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from panosc_hub.backends.slurm.accounts import Accounts, parse_associations, parse_users
+from panosc_hub.backends.slurm.accounts import (
+    Accounts,
+    parse_associations,
+    parse_qos,
+    parse_users,
+)
 from panosc_hub.backends.slurm.look import Look
 from panosc_hub.backends.slurm.menus import menus
 from panosc_hub.backends.slurm.options import SlurmOptions, validate_options
@@ -27,11 +32,13 @@ from panosc_hub.core.plan import Launch, SessionPlan
 from panosc_hub.core.profiles import Environment, Profile, resolve
 from panosc_hub.core.selection import parse
 from panosc_hub.errors import Refusal
-from tests.slurm_answers import ASSOCIATIONS, NODES, PARTITIONS, RESERVATIONS, USERS
+from tests.slurm_answers import ASSOCIATIONS, NODES, PARTITIONS, QOS, RESERVATIONS, USERS
 
 NOW = datetime(2026, 11, 21, 15, 0).timestamp()
 ROWS = parse_associations(ASSOCIATIONS)
-ACCOUNTS = Accounts(ROWS, parse_users(USERS), enforced=True, qos_enforced=True)
+ACCOUNTS = Accounts(
+    ROWS, parse_users(USERS), enforced=True, qos_enforced=True, longest=parse_qos(QOS)
+)
 FREE = Accounts(ROWS, parse_users(USERS))
 """Slurm has accounts, but accepts others too."""
 
@@ -376,6 +383,18 @@ def test_a_time_beyond_the_reservations_end_is_refused_with_what_is_left() -> No
     assert settled(where, options, walltime="3h").options.reservation == "HG123-beamtime"
     flexible = replace(BEAM, flags=frozenset({"FLEX"}))
     settled(standing("paula", ACCOUNTS, flexible), options, walltime=time)
+
+
+def test_a_time_above_that_of_the_qos_is_refused() -> None:
+    piotr, time = standing("piotr"), {"min": "1h", "max": "99h", "default": "9h"}
+    with pytest.raises(Refusal, match="QOS normal allows at most 8 h, and 9 h were asked for"):
+        settled(piotr, {"qos": MINE}, {"qos": "normal"}, walltime=time)
+    assert texts(settled(piotr, {"qos": MINE}, {"qos": "express"}, walltime=time), "qos") == (
+        "express",
+    )
+    # "long" is the default of this account, also where the profile names no QOS.
+    with pytest.raises(Refusal, match="QOS long allows at most 2 days"):
+        settled(piotr, {"account": "staff"}, walltime="99h")
 
 
 def test_what_the_chosen_partition_cannot_give_is_refused_before_slurm_waits_for_ever() -> None:
