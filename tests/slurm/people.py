@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jupyterhub
+import psutil
 
 from tests.hub.harness import ROOT
 
@@ -159,8 +160,19 @@ def _account(
     home = made.folder / "home" / name
     more = ["--groups", ",".join(groups)] if groups else []
     _call("useradd", "--create-home", "--home-dir", str(home), "--shell", login, *more, name)
-    stack.callback(_call, "userdel", name)
+    stack.callback(_remove, name)
     home.chmod(0o700)
+
+
+def _remove(account: str) -> None:
+    """Remove an account of ours; userdel would refuse it while a process of it is left."""
+    uid = pwd.getpwnam(account).pw_uid
+    for process in psutil.process_iter(["uids"]):
+        if process.info["uids"] and process.info["uids"].real == uid:
+            with suppress(psutil.Error):
+                process.kill()
+                process.wait(5)
+    _call("userdel", "--force", account)
 
 
 def _sudo_rule(stack: ExitStack, name: str, text: str) -> None:
