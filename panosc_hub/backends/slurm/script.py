@@ -15,7 +15,6 @@ import json
 import re
 import secrets
 import shlex
-import textwrap
 from dataclasses import dataclass
 
 import jinja2
@@ -165,11 +164,14 @@ def render(script: Script, launch: Launch, options: SlurmOptions) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=8)
 def pack(text: str) -> str:
-    """gzip and base64 in short lines; the same text always gives the same lines."""
-    return "\n".join(
-        textwrap.wrap(base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode(), 100)
-    )
+    """gzip and base64 in short lines; the same text always gives the same lines.
+
+    Remembered, for the session's start-up file is the same in every job.
+    """
+    packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return "\n".join(packed[i : i + 100] for i in range(0, len(packed), 100))
 
 
 def shorten(script: str) -> str:
