@@ -27,7 +27,7 @@ CROWD = 10_000
 """Jobs in the queue, the thousand among them, where many other people's jobs are asked for."""
 
 WAITING = "waiting"
-"""A partition that takes jobs and never starts one."""
+"""A partition that takes jobs and starts none, for one job has its only node."""
 
 COMMANDS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol", "sacct", "sacctmgr")
 _AT_ONCE = 4
@@ -38,7 +38,7 @@ _LIMITS = f"""
 MaxJobCount=20000
 # Slurm's own defaults; the test bed's are shorter and would be measured too.
 SchedulerParameters=bf_interval=30,sched_interval=60
-PartitionName={WAITING} Nodes=cpu1 State=DOWN
+PartitionName={WAITING} Nodes=gpu2 State=UP
 """
 
 
@@ -90,6 +90,7 @@ class Bed:
             self.jobs.append((job_id, host))
         if len(self.jobs) != SERVERS:
             raise RuntimeError(f"{len(self.jobs)} of {SERVERS} jobs run")
+        self._many(("salloc", "--no-shell", f"--partition={WAITING}", "--exclusive", "--mem=0"), 1)
         pid = int((self.cluster.dir / "slurmctld.pid").read_text())
         # The CPU clock of another process, clock_getcpuclockid(3): to the nanosecond, with the
         # threads that have ended; /proc/PID/stat counts in steps of 10 ms.
@@ -97,7 +98,7 @@ class Bed:
 
     def crowd(self) -> None:
         """Fill the queue with other people's jobs up to ``CROWD``."""
-        missing = CROWD - SERVERS - self._others
+        missing = CROWD - SERVERS - 1 - self._others
         self._many(("sbatch", "--hold", "--output=/dev/null", "--wrap=true", *_JOB), missing)
         self._others += missing
         jobs = self.cluster.command("squeue", "--noheader").splitlines()

@@ -4,7 +4,7 @@
 of 30 seconds, in the same minute. The polls are spread over the interval before the count begins,
 as they are in a Hub whose users came one by one. Nothing is multiplied: the rows are what was run.
 
-*100 waiting*: a hundred starts of each side, really submitted to a partition that starts nothing.
+*100 waiting*: a hundred starts of each side, really submitted to a partition that is full.
 The count begins when all are submitted: a minute of ours, then a shorter time of the peer's, which
 asks for each of its jobs twice a second, as fast as this host allows; that count is scaled to a
 minute. On a small or busy host the peer gets fewer questions asked than it wants, so the ratio
@@ -18,17 +18,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from .rows import Benchmark, Row, Target
 from .slurm_bed import COMMANDS, SERVERS, Bed, bed
-from .slurm_hub import end
+from .slurm_hub import all_submitted, end
 from .slurm_servers import OURS, PEER, Servers, servers
 
 WAITING = 100
 MINUTE = 60.0
 PEER_SECONDS = 20.0
-SUBMITTING_SECONDS = 60.0
 
 RUNNING = Row("Slurm commands per minute, 1,000 running", "1/min", Target.parse("<= 0.002"))
 PENDING = Row("Slurm commands per minute, 100 waiting", "1/min", Target.parse("<= 0.002"))
@@ -69,28 +67,12 @@ async def waiting(hub: Servers, side: str, folder: Path, seconds: float) -> floa
         if side == OURS:
             spawner.apply_choice({"v": 1, "profile": "waiting"})
         starts.append(asyncio.create_task(spawner.start()))
-    await _all_submitted(side, spawners)
+    await all_submitted(side, spawners)
     before, began = Bed.count(folder), asyncio.get_running_loop().time()
     await asyncio.sleep(seconds)
     count, took = Bed.count(folder) - before, asyncio.get_running_loop().time() - began
     await end(starts, spawners)
     return count / took * MINUTE
-
-
-async def _all_submitted(side: str, spawners: list[Any]) -> None:
-    deadline = asyncio.get_running_loop().time() + SUBMITTING_SECONDS
-    for spawner in spawners:
-        while not _job_id(side, spawner):
-            if asyncio.get_running_loop().time() > deadline:
-                raise RuntimeError(f"not submitted within {SUBMITTING_SECONDS:.0f} s")
-            await asyncio.sleep(0.1)
-
-
-def _job_id(side: str, spawner: Any) -> str:
-    saved = spawner.get_state()
-    if side == OURS:
-        saved = saved.get("backends", {}).get("slurm", {})
-    return str(saved.get("job_id", ""))
 
 
 async def run(_: int) -> list[Row]:

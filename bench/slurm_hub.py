@@ -34,6 +34,7 @@ AT_ONCE = 20
 EVERY = 0.25
 BURSTS = 12
 STARTING_SECONDS = 3.0
+SUBMITTING_SECONDS = 60.0
 STEP = 0.002
 
 RESTART = Row("Hub restart until 1,000 servers are known", "s", Target.parse("<= 0.1"))
@@ -146,8 +147,26 @@ async def lag_of_starts(hub: Servers, side: str) -> float:
                 spawner.apply_choice({"v": 1, "profile": "waiting"})
             starts.append(asyncio.create_task(spawner.start()))
         await asyncio.wait(starts, timeout=STARTING_SECONDS)
+        await all_submitted(side, spawners)
     await end(starts, spawners)
     return lag.p99
+
+
+async def all_submitted(side: str, spawners: list[Any]) -> None:
+    """Return when Slurm has taken every job."""
+    deadline = asyncio.get_running_loop().time() + SUBMITTING_SECONDS
+    for spawner in spawners:
+        while not _job_id(side, spawner):
+            if asyncio.get_running_loop().time() > deadline:
+                raise RuntimeError(f"not submitted within {SUBMITTING_SECONDS:.0f} s")
+            await asyncio.sleep(0.1)
+
+
+def _job_id(side: str, spawner: Any) -> str:
+    saved = spawner.get_state()
+    if side == OURS:
+        saved = saved.get("backends", {}).get("slurm", {})
+    return str(saved.get("job_id", ""))
 
 
 async def end(starts: list[asyncio.Task[Any]], spawners: list[Any]) -> None:
