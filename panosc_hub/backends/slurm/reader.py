@@ -69,7 +69,8 @@ class QueueReader:
     async def _each_person(self, jobs: Sequence[Question]) -> Look:
         people: dict[str, list[Question]] = {}
         for job in jobs:
-            people.setdefault(job.account, []).append(job)
+            if job.account:  # whose it is not known would be asked for as the Hub, in vain
+                people.setdefault(job.account, []).append(job)
         now = time.monotonic()
         self._asked_for = {name: self._asked_for.get(name, -1e9) for name in people}
         turn = sorted(

@@ -176,6 +176,15 @@ async def test_absence_is_no_evidence_where_jobs_are_hidden() -> None:
     assert client.asked
 
 
+async def test_a_hidden_job_of_nobody_knows_whom_is_kept() -> None:
+    watcher, client = hidden(NOTHING)
+    watcher.jobs["n"] = Watched("n", "7", sighting=words_of(RUNNING))
+    for _ in range(3):
+        await watcher.look()
+    assert watcher.see("n").state is RUNNING
+    assert client.asked == []
+
+
 def words_of(state: JobState) -> object:
     watched = Watched("x")
     return type(watched.sighting)(state)
