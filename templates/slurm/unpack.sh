@@ -52,13 +52,15 @@ panosc_clean() { # at the end of the session, also of one that was cancelled
     fi
 }
 panosc_watch() { # tell how far the archive has been read, for as long as this runs
-    local name at percent last=-1 nap=
+    local name at percent last=-1 nap= pause=1
     trap '[ -z "$nap" ] || kill "$nap" 2>/dev/null; exit' TERM
     while true; do
-        sleep 1 >/dev/null 2>&1 &
+        sleep "$pause" >/dev/null 2>&1 &
         nap=$!
         wait "$nap"
         nap=
+        # Hundreds of sessions may start at once.
+        pause=$((pause < 8 ? 2 * pause : 10))
         while read -r name at && [ "$name" != pos: ]; do :; done </proc/self/fdinfo/7
         percent=$((at * 100 / panosc_size))
         if [ "$percent" -ne "$last" ]; then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import itertools
 import json
 import os
@@ -134,6 +135,11 @@ HTTPServer((where.hostname, where.port), Probe).serve_forever()
 SINGLEUSER = "import sys\nfrom jupyterhub.singleuser import main\nsys.exit(main())\n"
 Place = Path
 
+needs_server = pytest.mark.skipif(
+    importlib.util.find_spec("jupyter_server") is None,
+    reason="jupyterhub-singleuser needs Jupyter Server, which is not installed here",
+)
+
 
 def venv(folder: Path, shebang: str = "") -> Path:
     """A virtual environment with the real jupyterhub-singleuser, and a server that tells all."""
@@ -260,6 +266,7 @@ def said(lines: list[str], begin: str) -> str:
     return next((line for line in lines if line.startswith(begin)), f"not among {lines}")
 
 
+@needs_server
 async def test_a_prefix_brings_its_own_server(person: Person, place: Place) -> None:
     await person.start("analysis")
     await person.hub.until(person.name)
@@ -320,6 +327,7 @@ async def test_an_image_sees_the_data_of_its_proposal_alone(person: Person, plac
     assert any("The data area raw of HG-1 is in the folder raw" in line for line in lines)
 
 
+@needs_server
 async def test_a_packed_environment_is_shared_on_the_node_and_removed_after_the_last_session(
     person: Person, place: Place
 ) -> None:
@@ -341,6 +349,7 @@ async def test_a_packed_environment_is_shared_on_the_node_and_removed_after_the_
     wait_for("the removal", lambda: not one.exists())
 
 
+@needs_server
 async def test_what_a_killed_session_left_serves_the_next_and_goes_with_it(
     person: Person,
 ) -> None:

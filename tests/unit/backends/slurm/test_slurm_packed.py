@@ -171,7 +171,7 @@ import os, sys, time
 while part := os.read(0, 100_000):
     sys.stdout.buffer.write(part)
     sys.stdout.buffer.flush()
-    time.sleep(0.3)
+    time.sleep(0.5)
 """
 """A file system that takes its time, where tar would read the archive."""
 
