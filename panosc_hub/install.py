@@ -31,7 +31,7 @@ def configure(
     from .facility import FacilityService
     from .hook import pre_spawn_hook
     from .spawner import PanoscSpawner
-    from .web.page import template_globals
+    from .web.page import jinja_extension
 
     service = FacilityService.shared(site, variables)
     facility = service.site.facility
@@ -40,15 +40,15 @@ def configure(
     c.PanoscSpawner.site = str(service.path)
     c.PanoscSpawner.site_variables = dict(variables or {})
     c.PanoscSpawner.pre_spawn_hook = pre_spawn_hook
-    paths, words = c.JupyterHub.get("template_paths"), c.JupyterHub.get("template_vars")
+    paths, jinja = c.JupyterHub.get("template_paths"), c.JupyterHub.get("jinja_environment_options")
     if isinstance(paths, LazyConfigValue):  # it was appended to; so it can take one more
         paths.append(template_path())
     else:
         c.JupyterHub.template_paths = [*(paths or ()), template_path()]
-    if isinstance(words, LazyConfigValue):
-        words.update({"panosc": template_globals(service)})
-    else:
-        c.JupyterHub.template_vars = {**(words or {}), "panosc": template_globals(service)}
+    # Not in ``template_vars``: who assigns those later, for an announcement, would drop ours.
+    given = jinja.to_dict().get("update") if isinstance(jinja, LazyConfigValue) else jinja
+    extensions = [*(given or {}).get("extensions", ()), jinja_extension(service)]
+    c.JupyterHub.jinja_environment_options = {**(given or {}), "extensions": extensions}
     if authenticator is not None:
         c.JupyterHub.authenticator_class = authenticator
         for section in (c.UmbrellaAuthenticator, c.EduTeamsAuthenticator):

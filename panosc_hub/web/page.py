@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment
+from jinja2.ext import Extension
+
 from ..catalogue.patience import patiently
 from ..core.identity import Person
 from ..core.selection import prefill
@@ -191,6 +194,19 @@ class Globals:
             named = [part.split(": ", 1) for part in parts]
             return [f"{words.field_title(name)}: {text}" for name, text in named]
         return [text] if text else []
+
+
+def jinja_extension(facility: Any) -> type[Extension]:
+    """The same for ``JupyterHub.jinja_environment_options``: a global of all pages."""
+
+    class Panosc(Extension):
+        """Brings ``panosc`` into an environment."""
+
+        def __init__(self, environment: Environment) -> None:
+            super().__init__(environment)
+            environment.globals["panosc"] = Globals(facility)
+
+    return Panosc
 
 
 def template_globals(facility: Any = None) -> Globals:

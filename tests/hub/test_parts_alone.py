@@ -131,12 +131,16 @@ async def test_a_page_of_the_facility_comes_before_ours_also_the_form(
     (pages / "spawn_form.html").write_text(
         '{% extends "panosc/spawn_form.html" %}{% block before %}Maintenance{% endblock %}'
     )
-    hub = make_hub(f"c.JupyterHub.template_paths.insert(0, {str(pages)!r})\n")
+    hub = make_hub(
+        f"c.JupyterHub.template_paths.insert(0, {str(pages)!r})\n"
+        "c.JupyterHub.template_vars = {'announcement': 'Beam is back'}\n"
+    )
     await hub.start()
     async with hub.browser("paula") as paula:
         assert "Our own home" in (await paula.client.get("/hub/home")).text
         form = (await paula.client.get("/hub/spawn")).text
         assert "Maintenance" in form
+        assert "Beam is back" in form
         assert 'name="profile"' in form
         # A refused form is shown by the same template.
         refused = await paula.form("/hub/spawn", {"profile": "nowhere"})

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from jinja2 import Environment
 from jupyterhub.app import JupyterHub
 from jupyterhub.spawner import Spawner
 from traitlets import TraitError
@@ -228,16 +229,21 @@ def test_the_check_names_an_unreadable_catalogue(tmp_path: Path) -> None:
     assert "not a key known here" in output
 
 
-@pytest.mark.parametrize("how", ["nothing", "set", "appended"])
+@pytest.mark.parametrize("how", ["nothing", "set", "appended", "set later"])
 def test_configure_keeps_the_pages_that_an_admin_has(how: str) -> None:
     c = Config()
     if how == "set":
         c.JupyterHub.template_paths = ["/own"]
         c.JupyterHub.template_vars = {"announcement": "hello"}
+        c.JupyterHub.jinja_environment_options = {"extensions": ["jinja2.ext.do"]}
     elif how == "appended":
         c.JupyterHub.template_paths.append("/own")
         c.JupyterHub.template_vars.update({"announcement": "hello"})
+        c.JupyterHub.jinja_environment_options.update({"extensions": ["jinja2.ext.do"]})
     panosc_hub.configure(c, site=CONFIG / "site.yaml")
+    if how == "set later":
+        c.JupyterHub.template_paths.insert(0, "/own")
+        c.JupyterHub.template_vars = {"announcement": "hello"}
     hub = JupyterHub(config=c)
     own = [] if how == "nothing" else ["/own"]
     assert [p for p in hub.template_paths if p in ("/own", panosc_hub.template_path())] == [
@@ -245,4 +251,6 @@ def test_configure_keeps_the_pages_that_an_admin_has(how: str) -> None:
         panosc_hub.template_path(),
     ]
     assert hub.template_vars.get("announcement") == (None if how == "nothing" else "hello")
-    assert hub.template_vars["panosc"].title()
+    jinja = Environment(**hub.jinja_environment_options)
+    assert jinja.from_string("{{ panosc.title() }}").render(**hub.template_vars)
+    assert ("jinja2.ext.ExprStmtExtension" in jinja.extensions) is (how in ("set", "appended"))
