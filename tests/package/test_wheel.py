@@ -212,6 +212,7 @@ async def test_every_page_renders_from_the_wheel(hub: HubProcess) -> None:
         form = await paula.login("paula")
         seen["spawn.html"] = ('id="spawn_form"', form)
         seen["spawn_form.html"] = ('id="ph-form"', form)
+        seen["spawn_profile.html"] = ('data-profile="small"', form)
         seen["home.html"] = ('id="ph-home"', await paula.sees("/hub/home"))
         seen["404.html"] = ("There is nothing here", await paula.sees("/hub/nowhere"))
         seen["error.html"] = ("You may not see this", await paula.sees("/hub/admin"))
