@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from panosc_hub.backends.slurm.accounts import ASSOCIATIONS, QOS, USERS
 from panosc_hub.backends.slurm.evidence import SACCT_FORMAT
 from panosc_hub.backends.slurm.parse import NAMED_FORMAT, QUEUE_FORMAT
 from panosc_hub.backends.slurm.parse_nodes import NODE_FORMAT
@@ -109,7 +110,15 @@ def record(cluster: AccountingCluster, target: Path) -> None:
     wait("fails=FAILED", *state)
     cluster.command("scontrol", "update", "nodename=gpu2", "state=drain", "reason=for the record")
     time.sleep(12)  # the backfill scheduler's estimates, and the accounts
-    for name, argv in QUESTIONS.items():
+    show = ["sacctmgr", "--readonly", "--parsable", "show"]
+    accounts = {
+        "associations.txt": [
+            *show, "associations", f"cluster={cluster.name}", f"format={','.join(ASSOCIATIONS)}",
+        ],
+        "users.txt": [*show, "user", f"format={','.join(USERS)}"],
+        "qos.txt": [*show, "qos", f"format={','.join(QOS)}"],
+    }  # fmt: skip
+    for name, argv in {**QUESTIONS, **accounts}.items():
         keep(name, run(argv)[0])
     for name in ("runs", "fails", "waits"):
         keep(f"job-{name}.txt", run(["scontrol", "-o", "show", "job", ids[name]])[0])

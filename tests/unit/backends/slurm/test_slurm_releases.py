@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from panosc_hub.backends.slurm import words
+from panosc_hub.backends.slurm.accounts import parse_associations, parse_qos, parse_users
 from panosc_hub.backends.slurm.client import Answer
 from panosc_hub.backends.slurm.estimate import read_test
 from panosc_hub.backends.slurm.evidence import parse_endings
@@ -132,6 +133,14 @@ def test_partitions_and_reservations_are_read(release: str) -> None:
     assert partitions["small"].max_time == 600
     assert "beamline" in partitions["beam"].accounts
     assert parse_reservations(answer(release, "reservations.txt"))["HG-123-beamtime"].active
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_accounts_and_qos_are_read(release: str) -> None:
+    rows = parse_associations(answer(release, "associations.txt"))
+    assert {row.account for row in rows if row.user == "paula"} == {"users", "hg-123", "nx-7"}
+    assert parse_users(answer(release, "users.txt"))["paula"] == "users"
+    assert parse_qos(answer(release, "qos.txt"))["long"] == 2 * 86400
 
 
 @pytest.mark.parametrize("release", RELEASES)
