@@ -52,7 +52,7 @@ panosc_clean() { # at the end of the session, also of one that was cancelled
     fi
 }
 panosc_watch() { # tell how far the archive has been read, for as long as this runs
-    local name at percent last=-1 nap= pause=1
+    local name at percent last=-1 nap='' pause=1
     trap '[ -z "$nap" ] || kill "$nap" 2>/dev/null; exit' TERM
     while true; do
         sleep "$pause" >/dev/null 2>&1 &
