@@ -55,7 +55,7 @@ async def test_the_time_limit_is_announced_in_the_session_and_explained_after_it
         await warning.wait_for(state="detached")
 
         job = slurm.command("squeue", "-h", "-o", "%i").strip()
-        slurm.command("scontrol", "update", f"jobid={job}", "endtime=now")
+        slurm.command("scontrol", "update", f"jobid={job}", "endtime=now+2")
         stopped = home.locator('[data-server=""][data-state="stopped"]')
         for _ in range(120):  # slurmctld looks for jobs over their time every 30 s
             if await stopped.count():

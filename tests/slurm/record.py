@@ -105,7 +105,7 @@ def record(cluster: AccountingCluster, target: Path) -> None:
         wait(f"{name}=RUNNING", *state)
     run(["scancel", ids["is-cancelled"]])
     run(["scontrol", "suspend", ids["suspended"]])
-    run(["scontrol", "update", f"jobid={ids['times-out']}", "endtime=now"])
+    run(["scontrol", "update", f"jobid={ids['times-out']}", "endtime=now+2"])
     wait("times-out=TIMEOUT", *state)
     wait("fails=FAILED", *state)
     cluster.command("scontrol", "update", "nodename=gpu2", "state=drain", "reason=for the record")

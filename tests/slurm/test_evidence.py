@@ -47,7 +47,7 @@ async def test_slurmdbd_tells_how_a_job_ended_that_slurmctld_has_forgotten(
     assert jobs.facts.accounting
     state = spawner.get_state()
     jobs.forget(spawner.job_name)  # the Hub is down
-    accounting.command("scontrol", "update", f"jobid={spawner.job_id}", "endtime=now")
+    accounting.command("scontrol", "update", f"jobid={spawner.job_id}", "endtime=now+2")
     wait_for("in the records", lambda: recorded(accounting, spawner.job_id) == "TIMEOUT", 75)
     forget(spawner.job_id)
     restarted = bench.spawner()

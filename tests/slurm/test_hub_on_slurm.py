@@ -117,7 +117,7 @@ async def test_why_a_session_stopped_is_on_the_home_page(hub: HubProcess, cluste
         await hub.until("paula")
         assert await why_it_stopped(paula) == ""
         job = cluster.command("squeue", "--noheader", "--format=%A").split()[0]
-        cluster.command("scontrol", "update", f"jobid={job}", "endtime=now")
+        cluster.command("scontrol", "update", f"jobid={job}", "endtime=now+2")
         await hub.until("paula", ready=False, seconds=75)
         assert "the session reached its time limit" in await why_it_stopped(paula)
 

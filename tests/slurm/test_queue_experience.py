@@ -49,7 +49,7 @@ async def test_a_failed_node_is_told(bench: Bench, cluster: Cluster) -> None:
 async def test_the_time_limit_is_told(bench: Bench, cluster: Cluster) -> None:
     """slurmctld looks for jobs over their time every 30 s."""
     spawner, _ = await started(bench)
-    cluster.command("scontrol", "update", f"jobid={spawner.job_id}", "endtime=now")
+    cluster.command("scontrol", "update", f"jobid={spawner.job_id}", "endtime=now+2")
     assert await why_it_ended(bench, spawner, 75) == (
         "The session ended: the session reached its time limit. "
         "Start again, with more time if you need it."

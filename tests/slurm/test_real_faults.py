@@ -205,7 +205,7 @@ async def test_slurmdbd_knows_the_end_of_a_job_that_slurmctld_has_forgotten(
     state = spawner.get_state()
     spawner.clear_state()
     job = spawner.job_id = state["job_id"]
-    accounting.command("scontrol", "update", f"jobid={job}", "endtime=now")
+    accounting.command("scontrol", "update", f"jobid={job}", "endtime=now+2")
     told = ("sacct", "-nPX", f"--jobs={job}", "--format=state")
     await asyncio.to_thread(
         wait_for, "it ended", lambda: accounting.command(*told).strip() == "TIMEOUT", 90

@@ -42,7 +42,7 @@ def cancelled(cluster: Cluster, job: str, user: str) -> None:
 
 
 def out_of_time(cluster: Cluster, job: str, user: str) -> None:
-    cluster.command("scontrol", "update", f"jobid={job}", "endtime=now")
+    cluster.command("scontrol", "update", f"jobid={job}", "endtime=now+2")
 
 
 def on_a_failed_node(cluster: Cluster, job: str, user: str) -> None:
