@@ -8,6 +8,7 @@ end every row with a mark, so that a row cut in the middle shows.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from dataclasses import dataclass
@@ -114,10 +115,14 @@ def parse_named(text: str) -> dict[str, JobRow]:
     return jobs
 
 
+_JOB_ID = re.compile(r"[0-9]{1,12}")
+_STATE = re.compile(r"[A-Z][A-Z0-9_+]{1,39}")
+
+
 def _job_row(line: str, cells: list[str]) -> JobRow:
-    if len(cells) != 8 or cells[-1] != "." or not re.fullmatch(r"[0-9]{1,12}", cells[0]):
+    if len(cells) != 8 or cells[-1] != "." or not _JOB_ID.fullmatch(cells[0]):
         raise Garbled(f"squeue: odd row {line[:80]!r}")
-    if not re.fullmatch(r"[A-Z][A-Z0-9_+]{1,39}", cells[1]):
+    if cells[1] not in STATES and not _STATE.fullmatch(cells[1]):
         raise Garbled(f"squeue: odd state {cells[1][:40]!r}")
     host = "" if cells[2] in ("n/a", "N/A", "(null)") else cells[2]
     # Few states and hosts for many jobs, of which the Hub keeps these.
@@ -135,6 +140,7 @@ def after_header(text: str, header: str, command: str) -> list[str]:
         raise Garbled(f"{command}: no header in the answer, which begins {text[:80]!r}") from None
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_span(text: str) -> int | None:
     """Seconds of squeue's ``days-hours:minutes:seconds``; None for UNLIMITED and the like."""
     match = re.fullmatch(r"(?:(\d{1,5})-)?(?:(\d{1,2}):)?(\d{1,2}):(\d{2})", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 
 from ...core.jobstate import JobState, Sighting
@@ -126,10 +127,15 @@ def ended(
 
 def sighting(row: JobRow) -> Sighting:
     """What one row of squeue tells. ``reason`` is the state, or why the job waits."""
-    belief = row.belief
+    return _sighting(row.belief, row.state, row.host, row.reason)
+
+
+@functools.lru_cache(maxsize=1024)
+def _sighting(belief: JobState, state: str, host: str, reason: str) -> Sighting:
+    """Remembered: a thousand jobs run in few states on few hosts."""
     if belief is JobState.GONE:
-        return Sighting(belief, row.host, row.state, ended(row.state))
-    if row.state == "PENDING":
-        return Sighting(belief, "", row.reason, f"Waiting in the queue: {waiting(row.reason)}.")
-    words = _ALIVE.get(row.state, "The job runs." if belief is JobState.RUNNING else "")
-    return Sighting(belief, row.host, row.state, words or f"SLURM says {row.state}.")
+        return Sighting(belief, host, state, ended(state))
+    if state == "PENDING":
+        return Sighting(belief, "", reason, f"Waiting in the queue: {waiting(reason)}.")
+    words = _ALIVE.get(state, "The job runs." if belief is JobState.RUNNING else "")
+    return Sighting(belief, host, state, words or f"SLURM says {state}.")
