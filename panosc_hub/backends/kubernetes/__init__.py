@@ -1,0 +1,1 @@
+"""The Kubernetes backend: a session is a pod."""
