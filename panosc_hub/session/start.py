@@ -6,9 +6,10 @@ file as text (``python3 -I start.py``, ``python3 -I -``, or exec from a string) 
     python3 -I start.py [--plan-fd N | --plan-file PATH] [--pick-port] -- jupyterhub-singleuser
 
 Without these two the plan comes from ``PANOSC_PLAN`` (base64 of zlib of JSON); no plan is fine.
+``--env-file PATH`` adds the variables of a JSON object first, for a pod's own may be read by many.
 Whatever goes wrong with the workspace is told in a sentence, to the log and to the Hub, and the
-server starts all the same. Only a port that the Hub does not take ends the session (exit 1), or
-a command that cannot be run (126, 127). Every write below the home directory is relative to an
+server starts all the same. Only a port that the Hub does not take and variables that cannot be
+read end the session (exit 1), or a command that cannot be run (126, 127). Every write below the home directory is relative to an
 open directory, follows no symbolic link there, and replaces nothing that the user made or edited.
 """
 
@@ -121,6 +122,23 @@ def read_plan(options: argparse.Namespace, packed: str | None) -> dict[str, Any]
         "The plan of this session has a version or form that this start-up does not understand, "
         "so data and notebook were not prepared. Tell the facility's support."
     )
+
+
+def add_variables(path: str) -> None:
+    """Add a file's variables to ours; exit 1 if it cannot be, for the server's token is there."""
+    try:
+        with open(path, "rb") as stream:
+            found = json.loads(stream.read(PLAN_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        # Not its text, which may repeat what is in the file.
+        fail(f"the variables of this session cannot be read: {type(error).__name__} in {path}.")
+    if not isinstance(found, dict):
+        fail(f"the variables of this session are no JSON object: {path}.")
+    for name, value in found.items():
+        try:
+            os.environ[name] = value
+        except (OSError, TypeError, ValueError):
+            fail(f"{path} has a variable that none can be: {name[:60]!r}.")
 
 
 def relative(path: Any) -> list[str]:
@@ -547,6 +565,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="start.py", usage="start.py [options] -- command ...")
     parser.add_argument("--plan-fd", type=int, help="read the plan from this open descriptor")
     parser.add_argument("--plan-file", help="read the plan from this file")
+    parser.add_argument("--env-file", metavar="PATH", help="JSON object of variables to add")
     parser.add_argument("--pick-port", action="store_true", help="choose a port and tell the Hub")
     parser.add_argument("--port-range", type=port_range, default=[0], metavar="A-B")
     parser.add_argument("--port-patience", type=float, default=60.0, metavar="SECONDS")
@@ -554,6 +573,8 @@ def main(argv: list[str]) -> None:
     options, command = parser.parse_args(argv[:split]), argv[split + 1 :]
     if not command:
         parser.error("no command after --")
+    if options.env_file:
+        add_variables(options.env_file)  # HOME and TMPDIR count at once
     env, report, plan = dict(os.environ), Report(), {}
     packed = env.pop("PANOSC_PLAN", None)
     report.attempt("plan", "The plan", lambda: plan.update(read_plan(options, packed)) or "")
