@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
 from .catalogue.base import Catalogue, NoCatalogue
 from .catalogue.patience import patiently
 from .catalogue.static import StaticCatalogue
+from .core.access import utc_now, zone_of
 from .core.identity import Person
 from .core.plan import Launch, SessionPlan, plan_session
 from .core.policy import PATH, Moment, wrong_answers
@@ -133,9 +135,9 @@ class FacilityService:
         """
         site = self.site
         if selection.profile:
-            profile = self._named_profile(selection.profile, person)
+            profile = self._named_profile(selection.profile, person, moment)
         else:
-            profile = self._default_profile(default, person, moment)
+            profile = self._default_profile(default, selection, person, moment)
         offered = _offered(profile, moment)
         resources, problems = resolve(offered, selection.wish)
         environments = moment.environments(site, profile)
@@ -153,6 +155,8 @@ class FacilityService:
                 )
         menus = moment.all_menus(offered, person)
         problems += wrong_answers(selection, profile, environment, menus, person)
+        if (only := profile.allow.beamtime_for(person)) and selection.proposal is None:
+            problems.append(Problem("proposal", f"{profile.title} is {only.words}; choose one"))
         template = None
         if selection.template is not None:
             template = next((t for t in self.templates() if t.id == selection.template), None)
@@ -165,31 +169,53 @@ class FacilityService:
         complete = selection if selection.profile else _with_profile(selection, profile.id)
         return Choice(complete, profile, resources, environment, template)
 
-    def _named_profile(self, name: str, person: Person) -> Profile:
+    def _named_profile(self, name: str, person: Person, moment: Moment) -> Profile:
         profile = self.site.profile(name)
         if profile is None:
             raise InvalidSelection([Problem("profile", f"{name!r} is not offered here")])
-        if not profile.allow.permits(person):
-            raise NotAllowed(f"{profile.title}: {profile.allow.otherwise}.")
+        if why := profile.allow.why_not(person, moment.clock()):
+            # Whoever may use it at another time reads when that is.
+            when = " it" if profile.allow.permits(person) else ""
+            raise NotAllowed(f"{profile.title}:{when} {why}.")
         return profile
 
-    def _default_profile(self, remembered: str | None, person: Person, moment: Moment) -> Profile:
-        open_to = [p for p in self.site.profiles if p.allow.permits(person) and moment.present(p)]
+    def _default_profile(
+        self, remembered: str | None, selection: Selection, person: Person, moment: Moment
+    ) -> Profile:
+        now = moment.clock()
+        there = [p for p in self.site.profiles if p.allow.permits(person) and moment.present(p)]
+        closed = {p.id: p.allow.why_not(person, now) for p in there}
+        open_to = [p for p in there if not closed[p.id]]
+        if selection.proposal is None:
+            open_to = [p for p in open_to if p.allow.beamtime_for(person) is None]
         # The first of which there is anything now; if there is none, the refusal says why.
-        open_to.sort(key=lambda p: isinstance(moment.offered(p), str))
+        open_to.sort(
+            key=lambda p: (isinstance(moment.offered(p), str), bool(p.allow.beamtime_for(person)))
+        )
         if not open_to:
-            raise NotAllowed("No profile is open to you at the moment. Ask your local contact.")
+            why = [f" {p.title} {closed[p.id]}." for p in there if closed[p.id]]
+            raise NotAllowed(
+                "No profile is open to you at the moment."
+                + ("".join(why[:3]) or " Ask your local contact.")
+            )
         return next((p for p in open_to if p.id == remembered), open_to[0])
 
-    async def plan(self, choice: Choice, person: Person) -> SessionPlan:
+    async def plan(
+        self, choice: Choice, person: Person, clock: Callable[[], datetime] = utc_now
+    ) -> SessionPlan:
         """Authorise proposal and dataset with the catalogue, then compute the plan.
 
-        Fails closed: raises ``CatalogueUnavailable`` when the catalogue cannot tell.
+        Fails closed: raises ``CatalogueUnavailable`` when the catalogue cannot tell, and
+        ``NotAllowed`` when the profile is for a beam time that ``clock`` is not in.
         """
         selection, site = choice.selection, self.site
         proposal, dataset = None, None
         if selection.proposal is not None:
             proposal, dataset = await self._authorise(person, selection.proposal, selection.dataset)
+        if only := choice.profile.allow.beamtime_for(person):
+            why = only.why_not(proposal, clock(), zone_of(site.facility.zone))
+            if why:
+                raise NotAllowed(f"{choice.profile.title} is {why}.")
         try:
             areas = site.areas_of(proposal) if proposal else ()
             return plan_session(

@@ -5,19 +5,33 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from jupyterhub import orm
+from sqlalchemy import or_, select
+from sqlalchemy.orm import object_session
+
 from .core.identity import Person
 from .core.selection import Selection, parse
 from .errors import InvalidSelection
 
 
-def person_of(user: Any) -> Person:
-    """``user`` is JupyterHub's; groups are those of now."""
+def person_of(user: Any, *, roles: bool = False) -> Person:
+    """``user`` is JupyterHub's; groups are those of now, and the roles if they are asked for."""
     orm_user = user.orm_user
     return Person(
         name=user.name,
         groups=frozenset(group.name for group in orm_user.groups),
         admin=bool(orm_user.admin),
+        roles=_roles(orm_user) if roles else frozenset(),
     )
+
+
+def _roles(orm_user: Any) -> frozenset[str]:
+    """With those of the groups; one question to the database, however many groups there are."""
+    db = object_session(orm_user)
+    assert db is not None  # whoever asks is in the Hub's database
+    mine = orm.Role.users.any(orm.User.id == orm_user.id)
+    through = orm.Role.groups.any(orm.Group.users.any(orm.User.id == orm_user.id))
+    return frozenset(db.scalars(select(orm.Role.name).where(or_(mine, through))))
 
 
 def remembered_of(user: Any) -> Selection:

@@ -17,7 +17,7 @@ from traitlets import All, Bool, Dict, Unicode, default
 
 from .backends.base import Availability
 from .backends.recall import recall
-from .children import Children
+from .children import Children, known_backends
 from .compat import refused, refused_in_spawn
 from .core import selection as door
 from .core.identity import Person
@@ -64,10 +64,7 @@ class PanoscSpawner(Delegates, Spawner):
     ).tag(config=True)
 
     backends = Dict(
-        {
-            "local": "panosc_hub.backends.local.LocalBackend",
-            "slurm": "panosc_hub.backends.slurm.spawner.SlurmBackend",
-        },
+        known_backends(),
         help="""
         Backend name in ``site.yaml`` -> class or import path. A profile whose backend is not
         here, or is not present on this machine, is not shown.
@@ -103,7 +100,7 @@ class PanoscSpawner(Delegates, Spawner):
 
     def person(self) -> Person:
         """The owner of this server as the Hub knows them now."""
-        return person_of(self.user)
+        return person_of(self.user, roles=self.facility.site.names_roles)
 
     def remembered(self) -> Selection:
         """The user's last valid choice on any of their servers; the defaults if there is none."""

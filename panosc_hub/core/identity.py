@@ -10,7 +10,8 @@ class Person:
     """A person as the Hub knows them, after login and account mapping.
 
     ``name`` is the Hub's user name, ``groups`` its groups (for example ``proposal:HG-123``),
-    ``subject`` the identity provider's stable key (empty where another authenticator is used).
+    ``subject`` the identity provider's stable key (empty where another authenticator is used),
+    ``roles`` the JupyterHub roles of the person and of their groups.
     """
 
     name: str
@@ -19,3 +20,4 @@ class Person:
     subject: str = ""
     display_name: str = ""
     email: str = ""
+    roles: frozenset[str] = field(default_factory=frozenset)

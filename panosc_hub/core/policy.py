@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ..errors import Problem
+from .access import utc_now
 from .choices import FIELD, Menu, Option
 from .environments import Environment, path_allowed
 from .identity import Person
@@ -27,13 +29,14 @@ class Moment:
 
     ``offered`` is the profile with its limits of now, or why nothing of it can be had; ``menus``
     is what a person may choose in it besides amounts; ``own_paths`` is whether environments of
-    one's own may be used.
+    one's own may be used; ``clock`` tells the time, by which windows open and close.
     """
 
     present: Callable[[Profile], bool] = field(default=lambda profile: True)
     offered: Callable[[Profile], Profile | str] = field(default=_as_it_is)
     menus: Callable[[Profile, Person], Iterable[Menu]] = field(default=lambda profile, person: ())
     own_paths: Callable[[Profile], bool] = field(default=lambda profile: True)
+    clock: Callable[[], datetime] = utc_now
 
     def environments(self, site: Site, profile: Profile) -> tuple[Environment, ...]:
         """The environments of ``profile``; without ``paths`` where none are taken."""

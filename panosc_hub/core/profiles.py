@@ -1,4 +1,4 @@
-"""Profiles and limits: what may be asked for, and by whom.
+"""Profiles and limits: what may be asked for; by whom and when is in :mod:`.access`.
 
 The models are the ``profiles`` part of ``site.yaml``; a backend tightens their limits to what it
 has now (:func:`tighten`).
@@ -13,9 +13,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from ..errors import Problem
+from .access import Allow
 from .environments import Environment
 from .gpus import GpuOffer, cut_gpus
-from .identity import Person
 from .quantities import Gpus, format_duration, format_memory, show_duration, show_memory
 from .ranges import (
     IDENTIFIER,
@@ -49,29 +49,6 @@ __all__ = [
     "tighten",
     "why_not_fitting",
 ]
-
-
-class Allow(Model):
-    """Who may use it: any match is enough; nothing given means everybody."""
-
-    groups: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
-    admins: bool = False
-    otherwise: str = Field(
-        default="not for your group: ask your local contact",
-        max_length=200,
-        description="What the greyed profile says to the others.",
-    )
-
-    def permits(self, person: Person) -> bool:
-        """Whether ``person`` is among them."""
-        if not (self.groups or self.users or self.admins):
-            return True
-        return (
-            person.name in self.users
-            or bool(person.groups.intersection(self.groups))
-            or (self.admins and person.admin)
-        )
 
 
 class Profile(Model):

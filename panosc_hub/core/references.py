@@ -28,6 +28,7 @@ def references(site: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
                     ("profiles", number, "environments", position),
                     f"environment {name!r} is not defined; defined are {there}",
                 )
+    yield from _beamtimes(site)
     yield from _areas(site)
 
 
@@ -77,6 +78,18 @@ def _twice(what: str, site: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
             yield (what, number, "id"), f"the id {name!r} is used twice; every one needs its own"
         elif isinstance(name, str):
             seen.add(name)
+
+
+def _beamtimes(site: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    catalogue = site.get("catalogue")
+    if isinstance(catalogue, Mapping) and catalogue.get("kind", "none") != "none":
+        return
+    for number, profile in _entries(site, "profiles"):
+        allow = profile.get("allow")
+        found = allow.get("beamtime") if isinstance(allow, Mapping) else None
+        if found is True or isinstance(found, Mapping):
+            told = "needs a catalogue; without one nobody has a beam time"
+            yield ("profiles", number, "allow", "beamtime"), told
 
 
 def _areas(site: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:

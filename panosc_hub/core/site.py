@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from .access import Zone
 from .profiles import Environment, Identifier, Model, Profile
 from .proposals import Area, Layout, Mode, Proposal
 from .references import expand, layout, references
@@ -25,6 +26,8 @@ class FacilityInfo(Model):
         max_length=200,
         description="Mail address or http(s) URL shown when something fails.",
     )
+
+    zone: Zone = Field(default="UTC", description="Time zone in which days begin and end.")
 
     @field_validator("support")
     @classmethod
@@ -99,6 +102,11 @@ class Site(Model):
     def areas_of(self, proposal: Proposal) -> tuple[Area, ...]:
         """All areas of ``proposal``; raises ``ValueError`` if it does not fit the layout."""
         return tuple(self.layout(n, s).resolve(proposal) for n, s in self.areas.items())
+
+    @property
+    def names_roles(self) -> bool:
+        """Whether a profile is for roles of the Hub; else nobody need ask for them."""
+        return any(p.allow.roles for p in self.profiles)
 
     def profile(self, profile_id: str) -> Profile | None:
         """The profile of that id, if there is one."""

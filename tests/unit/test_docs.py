@@ -37,9 +37,9 @@ from panosc_hub.backends.slurm.pending import PendingWatcher
 from panosc_hub.backends.slurm.script import job_comment
 from panosc_hub.backends.slurm.watcher import SlurmWatcher
 from panosc_hub.catalogue import static
-from panosc_hub.core import profiles, site, templates
+from panosc_hub.core import access, profiles, site, templates
 from panosc_hub.core.selection import FIELDS
-from panosc_hub.site import load_site
+from panosc_hub.site import load_site, plain, read_yaml
 from panosc_hub.spawner import PanoscSpawner
 from panosc_hub.web import api, session
 
@@ -58,6 +58,8 @@ MODELS: dict[type[BaseModel], tuple[str, str]] = {
     profiles.Range: ("admin", "Ranges"),
     profiles.GpuOffer: ("admin", "gpus"),
     profiles.Allow: ("admin", "allow"),
+    access.Window: ("admin", "windows"),
+    access.Beamtime: ("admin", "beamtime"),
     SlurmOptions: ("admin", "options for Slurm"),
     static.ProposalFile: ("admin", "The list of proposals"),
     static.ProposalEntry: ("admin", "proposals"),
@@ -189,7 +191,12 @@ def read_accounts(file: Path) -> object:
     return accounts._read_accounts(str(file), None)
 
 
+def read_allow(file: Path) -> object:
+    return access.Allow.model_validate(plain(read_yaml(file))["allow"])
+
+
 READERS = {
+    "allow": read_allow,
     "site": read_site,
     "template": read_template,
     "proposals": static.read_proposals,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -417,3 +419,92 @@ def test_a_picture_that_browsers_may_not_show_is_a_mistake(tmp_path: Path) -> No
     templates, problems = library.read_all([tmp_path])
     assert not templates
     assert "must be a PNG or an SVG" in problems[0]
+
+
+GATED = """
+  - id: gated
+    title: Gated
+    backend: local
+    memory: 1G
+    allow: {allow}
+"""
+NOON = datetime(2026, 1, 13, 12, tzinfo=UTC)  # HG-123 has its beam time from 12 to 14 January
+WEEKLY = "{days: [wed], from: '08:00', to: '18:00', zone: Europe/Paris}"
+
+
+def gated(tmp_path: Path, allow: str, *, zone: str = "UTC", others: bool = True) -> FacilityService:
+    """The example facility with one more profile, or with that one alone."""
+    site = (ROOT / "examples" / "site.yaml").read_text()
+    site = site.replace("facility:\n", f"facility:\n  zone: {zone}\n", 1)
+    tmp_path.mkdir(exist_ok=True)
+    for name in ("proposals.yaml", "templates"):
+        (tmp_path / name).symlink_to(ROOT / "examples" / name)
+    own = GATED.replace("{allow}", allow)
+    head, _, rest = site.partition("\nprofiles:")
+    file = tmp_path / "site.yaml"
+    file.write_text(f"{head}\nprofiles:{own}{rest if others else ''}")
+    variables = {"data": str(tmp_path), "venv": "/usr"}
+    return FacilityService(file, variables, log=logging.getLogger("test"))
+
+
+def test_a_closed_window_refuses_and_says_when_it_opens(tmp_path: Path) -> None:
+    service = gated(tmp_path, f"{{windows: [{WEEKLY}]}}")
+    closed, open_ = (Moment(clock=lambda at=at: at) for at in (NOON, NOON + timedelta(days=1)))
+    asked = Selection(profile="gated")
+    with pytest.raises(NotAllowed, match=r"^Gated: it opens on Wednesday 08:00 CET\.$"):
+        service.choose(asked, PAULA, moment=closed)
+    assert service.choose(asked, PAULA, moment=open_).profile.id == "gated"
+
+
+def test_a_default_profile_is_one_that_is_open_now(tmp_path: Path) -> None:
+    service = gated(tmp_path, f"{{windows: [{WEEKLY}]}}")
+    closed = Moment(clock=lambda: NOON)
+    assert service.choose(Selection(), PAULA, "gated", closed).profile.id != "gated"
+    alone = gated(tmp_path / "x", f"{{windows: [{WEEKLY}]}}", others=False)
+    with pytest.raises(NotAllowed, match=r"at the moment\. Gated opens on Wednesday 08:00 CET\.$"):
+        alone.choose(Selection(), PAULA, moment=closed)
+
+
+async def test_beam_time_is_judged_with_the_authorised_proposal(tmp_path: Path) -> None:
+    service = gated(tmp_path, "{beamtime: {after: 2d}}", zone="Europe/Paris")
+    choice = service.choose(replace(HG, profile="gated", template=None), PAULA)
+    for at in (NOON, datetime(2026, 1, 16, 22, 59, tzinfo=UTC)):
+        plan = await service.plan(choice, PAULA, clock=lambda at=at: at)
+        assert plan.proposal == "HG-123"
+    for at in (datetime(2026, 1, 16, 23, tzinfo=UTC), datetime(2026, 1, 11, 22, 59, tzinfo=UTC)):
+        with pytest.raises(NotAllowed) as error:
+            await service.plan(choice, PAULA, clock=lambda at=at: at)
+        assert error.value.sentence == (
+            "Gated is for proposals during their beam time and 2 days after it; "
+            "HG-123 has its from 12 to 14 January."
+        )
+    # Whose proposal it is not reads that, and nothing about its dates.
+    with pytest.raises(NotFound, match="not among yours"):
+        await service.plan(choice, NOBODY, clock=lambda: NOON)
+
+
+class Undated(Catalogue):
+    """A catalogue that knows no dates."""
+
+    async def proposals(self, person: Person) -> Sequence[Proposal]:
+        return [Proposal("HG-123", instrument="ID02")]
+
+    async def datasets(self, person: Person, proposal_id: str) -> Sequence[Dataset]:
+        return []
+
+
+async def test_beam_time_without_dates_or_proposal_fails_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = gated(tmp_path, "{beamtime: true, admins: true, roles: [user]}")
+    paula = replace(PAULA, roles=frozenset({"user"}))
+    with pytest.raises(InvalidSelection, match="proposal: Gated is for proposals during"):
+        service.choose(Selection(profile="gated"), paula)
+    assert service.choose(Selection(), paula, "gated").profile.id != "gated"
+    choice = service.choose(Selection(profile="gated", proposal="HG-123"), paula)
+    monkeypatch.setattr(FacilityService, "catalogue", Undated())
+    with pytest.raises(NotAllowed, match="does not tell the dates of HG-123"):
+        await service.plan(choice, paula, clock=lambda: NOON)
+    admin = Person("ada", admin=True)
+    choice = service.choose(Selection(profile="gated"), admin)
+    assert (await service.plan(choice, admin, clock=lambda: NOON)).proposal is None
