@@ -46,6 +46,7 @@ from ..spawner import PanoscSpawner
 @click.option("--selection", required=True, metavar="JSON", help="What a user would choose.")
 @click.option("--user", default=getpass.getuser, help="For whom; default: this account.")
 @click.option("--group", "groups", multiple=True, help="A group of that user. May be repeated.")
+@click.option("--role", "roles", multiple=True, help="A role of that user. May be repeated.")
 @click.option("--admin", is_flag=True, help="The user is an admin of the Hub.")
 @click.option("--server", default="", help="Name of the server; default: the unnamed one.")
 @click.option(
@@ -58,6 +59,7 @@ def explain(
     selection: str,
     user: str,
     groups: tuple[str, ...],
+    roles: tuple[str, ...],
     admin: bool,
     server: str,
     settings: tuple[str, ...],
@@ -78,7 +80,7 @@ def explain(
     ours = config.PanoscSpawner
     if site is None and "site" not in ours:
         raise click.UsageError("Give --site, or --config with a file that names the site.")
-    person = Person(user, frozenset(groups), admin)
+    person = Person(user, frozenset(groups), admin, roles=frozenset(roles))
     try:
         service = FacilityService.shared(
             site or ours.site, {**ours.get("site_variables", {}), **variables}

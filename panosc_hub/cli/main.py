@@ -147,7 +147,9 @@ def _print(site: Path, service: FacilityService | None, mistakes: list[Mistake])
     for profile in service.site.profiles:
         resources, _ = resolve(profile, Wish())
         allow = profile.allow
-        names = [*allow.groups, *allow.users, *(["admins"] if allow.admins else [])]
+        who = [*allow.groups, *allow.users, *allow.roles, *(["admins"] if allow.admins else [])]
+        names = [", ".join(who) or "everybody"]
+        names += ["in its windows"] * bool(allow.windows) + ["in beam time"] * bool(allow.beamtime)
         table.add_row(
             escape(profile.title),
             profile.backend,
