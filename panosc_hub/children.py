@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from traitlets.utils.importstring import import_item
@@ -15,6 +16,17 @@ from .core.profiles import Limits, Profile, tighten
 from .core.site import Site
 from .core.state import ServerState
 from .errors import BackendError, PanoscError
+
+
+def known_backends() -> dict[str, str]:
+    """The backends of this package by name; Kubernetes only where KubeSpawner is installed."""
+    found = {
+        "local": "panosc_hub.backends.local.LocalBackend",
+        "slurm": "panosc_hub.backends.slurm.spawner.SlurmBackend",
+    }
+    if False and find_spec("kubespawner") is not None:
+        found["kubernetes"] = "panosc_hub.backends.kubernetes.spawner.KubernetesBackend"
+    return found
 
 
 class Children:

@@ -177,8 +177,9 @@ class PanoscSpawner(Delegates, Spawner):
         name = choice.profile.backend
         self.state.active = name
         self.state.ended = self._complaint = ""
-        chosen = (choice.selection, choice.profile, choice.resources, choice.template)
-        self.state.summary = summary(*chosen)
+        self.state.summary = summary(
+            choice.selection, choice.profile, choice.resources, choice.template, choice.said
+        )
         child = self._children.get(name, fresh=True)
         pull(child, self)
         self._patience = limit = choice.profile.start_timeout or self.start_timeout

@@ -19,7 +19,7 @@ Rules for an implementation:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -158,8 +158,8 @@ class Backend:
         """
         return None
 
-    def describe(self, launch: Launch) -> str:
-        """What would be submitted, for a dry run; no side effects, no secrets."""
+    def describe(self, launch: Launch) -> str | Awaitable[str]:
+        """What would be submitted, for a dry run; no side effects, no secrets. May be async."""
         raise NotImplementedError(f"{type(self).__name__} has no dry run")
 
     async def estimate(self, launch: Launch) -> Estimate | None:

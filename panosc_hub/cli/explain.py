@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import inspect
 import json
 import sys
 from dataclasses import asdict, replace
@@ -119,7 +120,8 @@ async def _explain(
     choice = service.choose(asked, person, moment=await _moment(config, service, asked))
     plan = await service.plan(choice, person)
     launch = service.launch(choice, plan, person)
-    return launch, _child(config, launch, server).describe(launch)
+    described = _child(config, launch, server).describe(launch)
+    return launch, await described if inspect.isawaitable(described) else described
 
 
 def _backends(config: Config) -> dict[str, Any]:

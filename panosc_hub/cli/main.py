@@ -21,6 +21,8 @@ from ..facility import FacilityService
 from ..site import Mistake, SiteMistakes, line_of, plain, read_yaml
 from ..spawner import PanoscSpawner
 from .explain import explain
+from .kubernetes import kubernetes
+from .migrate import migrate
 from .slurm import slurm
 
 
@@ -31,7 +33,9 @@ def main() -> None:
 
 
 main.add_command(explain)
+main.add_command(migrate)
 main.add_command(slurm)
+main.add_command(kubernetes)
 
 
 @main.command()
@@ -155,7 +159,7 @@ def _print(site: Path, service: FacilityService | None, mistakes: list[Mistake])
             profile.backend,
             describe(resources),
             ", ".join(e.id for e in service.site.environments_of(profile)),
-            escape(", ".join(names) or "everybody"),
+            escape("; ".join(names)),
         )
     console.print(table)
     console.print(

@@ -10,21 +10,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from jupyterhub import orm
-from jupyterhub.app import JupyterHub
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sqlalchemy import Text, create_engine, literal_column, select
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from traitlets.config import Config
 
 from ..backends.slurm.client import SlurmClient, own_account
 from ..backends.slurm.facts import FactFinder
 from ..backends.slurm.job import this_host
-from ..backends.slurm.orphans import FORMAT, Job, Server, jobs_of_hub, orphans
+from ..backends.slurm.orphans import FORMAT, Job, jobs_of_hub, orphans
 from ..errors import BackendUnavailable, PanoscError
+from .hubs import load_hub, running_servers
 
 
 @click.group()
@@ -57,13 +53,7 @@ def list_orphans(
     """
     if not db and not config_file:
         raise click.UsageError("give --db or --config: which database knows the Hub's servers?")
-    config = Config()
-    if config_file:
-        app = JupyterHub.instance()
-        app.load_config_file(str(config_file))
-        config = app.config
-        db = db or config.JupyterHub.get("db_url") or app.db_url
-    assert db is not None
+    config, db = load_hub(config_file, db)
     hub = hub_name or config.SlurmBackend.get("hub_name") or this_host()
     client = SlurmClient(config=config)
     try:
@@ -93,27 +83,6 @@ async def _find(client: SlurmClient, hub: str, db: str) -> list[Job]:
         )
     answer = await client.query("squeue", "--states=all", f"--format={FORMAT}")
     return orphans(jobs_of_hub(answer, hub), running_servers(db), hub)
-
-
-def running_servers(db: str) -> list[Server]:
-    """Servers that are not stopped. Raises ``SQLAlchemyError`` or
-    ``ValueError``; never writes to the database."""
-    url = make_url(db)
-    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        # A missing file is then an error instead of a new, empty database without any server.
-        url = make_url(f"sqlite:///file:{url.database}?mode=ro&uri=true")
-    engine = create_engine(url)
-    if engine.dialect.name == "postgresql":
-        engine = engine.execution_options(postgresql_readonly=True)
-    spawner, user = orm.Spawner, orm.User
-    query = (
-        select(user.name, spawner.name, literal_column("spawners.state", Text))
-        .join(user, spawner.user_id == user.id)
-        .where(spawner.server_id.is_not(None))
-    )
-    with engine.connect() as connection:
-        rows = connection.execute(query)
-        return [Server(who, name, json.loads(state or "{}")) for who, name, state in rows]
 
 
 async def _cancel(client: SlurmClient, found: list[Job]) -> dict[str, str]:

@@ -52,6 +52,15 @@ class ServerState:
         return {"v": VERSION, **body} if body else {}
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server of the Hub's database that is not stopped; ``state`` as it is saved there."""
+
+    user: str
+    name: str
+    state: Any
+
+
 def load_state(saved: Mapping[str, Any] | None) -> ServerState:
     """Read what an earlier Hub saved; odd parts are dropped, whole ones are kept.
 

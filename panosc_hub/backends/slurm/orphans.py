@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from ...core.jobstate import JobState
-from ...core.state import load_state
+from ...core.state import Server, load_state
 from .parse import STATES, after_header
 from .script import job_comment, job_name
 
@@ -54,15 +53,6 @@ def jobs_of_hub(text: str, hub: str) -> list[Job]:
         if ours and not over:
             found.append(job)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server of the Hub's database that is not stopped."""
-
-    user: str
-    name: str
-    state: Any
 
 
 def orphans(jobs: Iterable[Job], servers: Iterable[Server], hub: str) -> list[Job]:
