@@ -8,9 +8,10 @@ file as text (``python3 -I start.py``, ``python3 -I -``, or exec from a string) 
 Without these two the plan comes from ``PANOSC_PLAN`` (base64 of zlib of JSON); no plan is fine.
 ``--env-file PATH`` adds the variables of a JSON object first, for a pod's own may be read by many.
 Whatever goes wrong with the workspace is told in a sentence, to the log and to the Hub, and the
-server starts all the same. Only a port that the Hub does not take and variables that cannot be
-read end the session (exit 1), or a command that cannot be run (126, 127). Every write below the home directory is relative to an
-open directory, follows no symbolic link there, and replaces nothing that the user made or edited.
+server starts all the same. Only a port that the Hub does not take or variables that cannot be
+read end the session (exit 1), or a command that cannot be run (126, 127). Every write below the
+home directory is relative to an open directory, follows no symbolic link there, and replaces
+nothing that the user made or edited.
 """
 
 from __future__ import annotations
