@@ -66,7 +66,12 @@ def load_state(saved: Mapping[str, Any] | None) -> ServerState:
 
     Never raises: an exception here would make JupyterHub think that the server is dead.
     """
-    if not saved or not isinstance(saved, Mapping) or saved.get("v") != VERSION:
+    if not saved or not isinstance(saved, Mapping):
+        return ServerState()
+    if "v" not in saved and "kubespawner_version" in saved:
+        # A Hub that moves over from KubeSpawner keeps its running servers and people's volumes.
+        return ServerState("kubernetes", "running", {"kubernetes": dict(saved)})
+    if saved.get("v") != VERSION:
         return ServerState()
     backends = saved.get("backends")
     summary = saved.get("summary")

@@ -25,11 +25,12 @@ from ...core.plan import Launch
 from ...core.profiles import Profile
 from ...errors import BackendError, BackendUnavailable, Refusal, SiteError
 from ..base import Availability, Known
-from . import manifest, offers
+from . import debts, manifest, offers
 from .client import ApiAway, ApiRefused
 from .extras import make_extras
 from .known import known_session, verdict
 from .options import validate_options
+from .parse import pod_of
 from .records import HUB
 from .shared import client_of, watchers
 from .starting import KubernetesStart
@@ -181,7 +182,7 @@ class KubernetesBackend(KubernetesStart):
 
     async def poll(self) -> int | None:
         """What the watcher last saw; never raises."""
-        if not self._session and not self._uid:
+        if not self._has_pod:
             return 0
         try:
             status, ended = verdict(
@@ -189,7 +190,7 @@ class KubernetesBackend(KubernetesStart):
                 self.namespace,
                 self.pod_name,
                 self._uid,
-                starting=not self._url,
+                starting=bool(self._session) and not self._url,
                 remove=self.delete_stopped_pods,
             )
         except Exception:
@@ -201,9 +202,11 @@ class KubernetesBackend(KubernetesStart):
     async def stop(self, now: bool = False) -> None:
         """Delete the pod and wait, within limits, until it is gone; then force it."""
         self._stopping = True
-        if not self._session and not self._uid:
+        if not self._has_pod:
             return
         pods = self.shared.pods
+        if self._taken_over and not self._uid:
+            await self._identify()
         if not await self._delete(now=now) or now:
             return
         if await self._gone(self.stop_timeout):
@@ -213,6 +216,21 @@ class KubernetesBackend(KubernetesStart):
         if not await self._gone(min(10.0, self.stop_timeout)):
             # The next start takes another name, so nobody has to wait for this one.
             pods.owe(self.namespace, self.pod_name, self._uid, force=True)
+
+    @property
+    def _has_pod(self) -> bool:
+        return bool(self._session or self._uid or self._taken_over)
+
+    async def _identify(self) -> None:
+        """Which pod it is that KubeSpawner started under this name."""
+        try:
+            found = await debts.read(self.shared.client, self.namespace, self.pod_name)
+        except (ApiAway, ApiRefused) as error:
+            raise BackendUnavailable(
+                "Kubernetes does not answer, so the session cannot be stopped now. Try again in "
+                "some minutes."
+            ) from error
+        self._uid = pod_of(found).uid if found else ""
 
     async def _gone(self, patience: float) -> bool:
         pods = self.shared.pods
@@ -227,6 +245,8 @@ class KubernetesBackend(KubernetesStart):
     async def _delete(self, *, now: bool) -> bool:
         """Delete the pod, or note that this is owed; whether the API took it."""
         pods, grace = self.shared.pods, 0 if now else self.delete_grace_period
+        if not self._uid and self._taken_over:
+            return True
         if not self._uid:  # it may not even have been made
             pods.owe(self.namespace, self.pod_name, session=self._session)
             return False
@@ -247,7 +267,7 @@ class KubernetesBackend(KubernetesStart):
     def get_state(self) -> dict[str, Any]:
         """What finds the pod again; no secrets."""
         lasting = self.lasting_state()
-        if not self._session and not self._uid:
+        if not self._has_pod:
             return lasting
         state: dict[str, Any] = {
             **super().get_state(),
@@ -255,7 +275,7 @@ class KubernetesBackend(KubernetesStart):
             "session": self._session,
             "url": self._url,
         }
-        if not self._url:  # for the next Hub, if this one is killed now
+        if self._session and not self._url:  # for the next Hub, if this one is killed now
             state |= {"until": self._until, "limit": self._limit, "areas": self._areas}
         return {k: v for k, v in state.items() if v} | lasting
 
@@ -266,6 +286,8 @@ class KubernetesBackend(KubernetesStart):
         super().load_state(known)
         self._uid, self._session = known.get("uid", ""), known.get("session", "")
         self._url = known.get("url", "")
+        # KubeSpawner itself started it: of such a pod only the name is known.
+        self._taken_over = not self._session and {"kubespawner_version", "pod_name"} <= known.keys()
         numbers = {k: v for k, v in state.items() if type(v) is int}
         self._until, self._limit = numbers.get("until", 0), numbers.get("limit", 0)
         areas = state.get("areas")
@@ -305,7 +327,7 @@ class KubernetesBackend(KubernetesStart):
 
     def clear_state(self) -> None:
         """The session is over."""
-        if self._session or self._uid:
+        if self._has_pod:
             self.shared.pods.forget(self.namespace, self.pod_name)
         self._forget()
         super().clear_state()

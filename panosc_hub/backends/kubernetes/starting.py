@@ -30,6 +30,9 @@ from before the start, where another user's server may listen; no user can liste
 ADOPT_AGAIN = 1.0
 """Seconds until an adoption that failed for an unexpected reason is tried again; it doubles."""
 
+LOOK_AGAIN = 5.0
+"""Seconds after which a start looks again although no pod changed: patience may be at its end."""
+
 LAST_LINES = 12
 """Lines of its log that a session which died at its start leaves behind."""
 
@@ -57,7 +60,7 @@ class KubernetesStart(KubernetesPod, Backend):
         self._areas = {}
         self._trouble: tuple[Kind, float] | None = None
         self._adoption: asyncio.Future[str] | None = None
-        self._started = self._stopping = False
+        self._taken_over = self._stopping = False
 
     @property
     def ends_at(self) -> float | None:
@@ -104,7 +107,7 @@ class KubernetesStart(KubernetesPod, Backend):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise BackendError(self._too_late(finding, limit), reason="timeout")
-            await pods.news(min(left, self._next_look()))
+            await pods.news(min(left, LOOK_AGAIN))
 
     def _diagnose(self, pod: Pod) -> Finding:
         finding = diagnose(pod, self.shared.events.of(pod.uid), self._areas, self.image)
@@ -131,10 +134,6 @@ class KubernetesStart(KubernetesPod, Backend):
                 return lasted >= self.mount_patience
         return finding.hopeless
 
-    def _next_look(self) -> float:
-        """Seconds after which patience may be at its end although nothing changed."""
-        return 5.0 if self._trouble is not None and self._trouble[0] is not Kind.PLAIN else 30.0
-
     async def _failure(self, finding: Finding) -> str:
         """The sentence for the user when a start is given up."""
         what = {
@@ -145,9 +144,8 @@ class KubernetesStart(KubernetesPod, Backend):
             Kind.CRASH: "",
         }.get(finding.kind, "Try again.")
         sentence = f"The session could not start: {finding.sentence}. {what}".rstrip()
-        if finding.kind is Kind.CRASH:
-            if lines := await self._last_lines():
-                sentence += f" It said last: {lines}"
+        if finding.kind is Kind.CRASH and (lines := await self._last_lines()):
+            sentence += f" It said last: {lines}"
         return sentence
 
     async def _last_lines(self) -> str:
