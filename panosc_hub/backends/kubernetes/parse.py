@@ -13,7 +13,19 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from .records import HUB, NOTEBOOK, SESSION, Container, Node, Pod, PodEvent, Taint
+from .records import (
+    HUB,
+    NOTEBOOK,
+    SESSION,
+    Condition,
+    Container,
+    Node,
+    Pod,
+    PodEvent,
+    Taint,
+    Tolerance,
+    Where,
+)
 
 _QUANTITY = re.compile(r"([+-]?[0-9]*\.?[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?")
 _FACTOR = {
@@ -21,6 +33,10 @@ _FACTOR = {
     **{unit: Decimal(1000) ** n for n, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
     **{f"{unit}i": Decimal(1024) ** n for n, unit in enumerate("KMGTPE", 1)},
 }
+
+
+_OF_A_NODE = ("DaemonSet", "Node")
+"""Owners of pods that are on their node as long as it is there; Node owns the static ones."""
 
 
 def quantity(value: Any) -> Decimal:
@@ -86,6 +102,41 @@ def pod_of(body: Mapping[str, Any]) -> Pod:
         priority=_whole(spec.get("priority")) or 0,
         requests={} if over else _requests(spec),
         notebook=_notebook(status),
+        where=None
+        if over or spec.get("nodeName") or spec.get("schedulingGates")
+        else where_of(spec),
+        fixed=any(o.get("kind") in _OF_A_NODE for o in _maps(meta.get("ownerReferences"))),
+    )
+
+
+def where_of(spec: Mapping[str, Any]) -> Where:
+    """Which nodes the spec of a pod allows."""
+    affinity = _map(_map(spec.get("affinity")).get("nodeAffinity"))
+    required = _map(affinity.get("requiredDuringSchedulingIgnoredDuringExecution"))
+    return Where(
+        selector=tuple(sorted((str(k), str(v)) for k, v in _map(spec.get("nodeSelector")).items())),
+        terms=tuple(
+            tuple(
+                Condition(
+                    _text(each.get("key")),
+                    _text(each.get("operator")),
+                    tuple(map(str, _list(each.get("values")))),
+                    field,
+                )
+                for kind, field in (("matchExpressions", False), ("matchFields", True))
+                for each in _maps(term.get(kind))
+            )
+            for term in _maps(required.get("nodeSelectorTerms"))
+        ),
+        tolerations=tuple(
+            Tolerance(
+                _text(each.get("key")),
+                _text(each.get("operator")) or "Equal",
+                _text(each.get("value")),
+                _text(each.get("effect")),
+            )
+            for each in _maps(spec.get("tolerations"))
+        ),
     )
 
 
@@ -191,7 +242,11 @@ def _map(value: Any) -> Mapping[str, Any]:
 
 
 def _maps(value: Any) -> Iterable[Mapping[str, Any]]:
-    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []
+    return [v for v in _list(value) if isinstance(v, Mapping)]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _text(value: Any) -> str:

@@ -36,8 +36,41 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """One expression of a node affinity. ``field``: about the node's name, not a label."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+    field: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """A toleration."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """On which nodes a pod may be: the ones with all of ``selector``, that meet every condition
+    of any one term (if there are terms), and whose taints are tolerated."""
+
+    selector: tuple[tuple[str, str], ...] = ()
+    terms: tuple[tuple[Condition, ...], ...] = ()
+    tolerations: tuple[Tolerance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """One pod. Times in seconds since the epoch.
+
+    ``where`` is known while a node is looked for; None for a pod that has one, or waits for its
+    scheduling gates. ``fixed`` is whether it belongs to its node, as those of a DaemonSet do.
 
     ``unscheduled`` is the scheduler's own sentence while no node is found; ``doomed`` is when the
     grace of a deletion ends; ``disruption`` is the cluster's word for why it ends the pod
@@ -63,6 +96,8 @@ class Pod:
     priority: int = 0
     requests: Amounts = field(default_factory=dict)
     notebook: Container = field(default_factory=Container)
+    where: Where | None = None
+    fixed: bool = False
 
     @property
     def over(self) -> bool:
