@@ -1,0 +1,72 @@
+"""``python -m tests.kubernetes.cluster up|with|status|sweep``: a cluster outside of tests."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.kubernetes.cluster import host
+from tests.kubernetes.cluster.cluster import CannotRun, Cluster, why_not
+
+GPUS = {"nvidia.com/gpu": 4, "nvidia.com/mig-1g.10gb": 2}
+PRODUCT = "NVIDIA-A100-SXM4-40GB"
+
+
+def _up(cluster: Cluster, command: list[str]) -> int:
+    """Start, tell where it is, and stay: until killed, or as long as the command runs."""
+    cluster.start()
+    cluster.set_gpus(GPUS, product=PRODUCT)
+    print(f"Kubernetes is ready ({cluster.summary()}).", file=sys.stderr)
+    print(f"KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}", flush=True)
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(cluster.kubeconfig),
+        "PANOSC_KUBERNETES_DIR": str(cluster.folder),
+        "PANOSC_KUBERNETES_HUB_ADDRESS": cluster.address,
+    }
+    if command:
+        return subprocess.run(command, env=environment, check=False).returncode
+    while True:
+        signal.pause()
+
+
+def main() -> int:
+    """See ``--help``."""
+    parser = argparse.ArgumentParser(prog="python -m tests.kubernetes.cluster")
+    parser.add_argument("what", choices=("up", "with", "status", "sweep"))
+    parser.add_argument("--dir", type=Path, help="where all of it is kept; emptied at the start")
+    parser.add_argument("command", nargs="*", help="with: what to run while the cluster is there")
+    options = parser.parse_args()
+    if options.what == "sweep":
+        host.sweep()
+        return 0
+    try:
+        if options.what == "status":
+            print(Cluster.attach(options.dir).status())
+            return 0
+        if reason := why_not():
+            raise CannotRun(reason)
+        cluster = Cluster(options.dir)
+    except CannotRun as error:
+        print(f"No Kubernetes here: {error}.", file=sys.stderr)
+        return 1
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        return _up(cluster, options.command if options.what == "with" else [])
+    except CannotRun as error:
+        print(f"No Kubernetes here: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        cluster.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
