@@ -285,6 +285,12 @@ class KubernetesOptions(BaseModel):
         description="Let nothing be written in the image's own file system, besides /tmp.",
     )
 
+    autoscale: bool = Field(
+        default=False,
+        description="The cluster adds nodes when they are needed: nothing is called impossible "
+        "because no node has it now.",
+    )
+
     def resource_of(self, kind: str, shared: bool = False) -> str:
         """What a GPU of type ``kind`` (or a share of one) is counted as.
 

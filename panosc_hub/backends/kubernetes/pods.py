@@ -244,6 +244,11 @@ class PodWatcher(LoggingConfigurable):
         return self._reach.whole
 
     @property
+    def refused(self) -> bool:
+        """Whether the pods of others may not be seen, or are not looked for."""
+        return not self._reach.uses_cluster
+
+    @property
     def trouble(self) -> str:
         """Why the truth is not known now; empty while it is."""
         return next((s.trouble for s in self._reach.sources() if s.trouble), "")

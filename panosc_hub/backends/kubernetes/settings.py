@@ -13,10 +13,20 @@ from typing import Any
 from ...core.plan import Launch
 from ...core.profiles import Profile, Resources
 from ...errors import BackendError, InvalidSelection, Problem
-from .options import Expression, KubernetesOptions, is_image
+from .options import OTHER, Expression, KubernetesOptions, is_image
 
 IMAGE = "image"
 """The menu of images."""
+
+ADDED_TO = (
+    "extra_resource_limits",
+    "extra_resource_guarantees",
+    "node_selector",
+    "tolerations",
+    "node_affinity_required",
+    "node_affinity_preferred",
+)
+"""Settings of ``c.KubeSpawner`` that a profile adds to."""
 
 Terms = list[dict[str, Any]]
 
@@ -109,6 +119,36 @@ def require(terms: Terms, conditions: Iterable[Expression]) -> Terms:
         {**term, "matchExpressions": [*(term.get("matchExpressions") or ()), *added]}
         for term in terms or [{}]
     ]
+
+
+def unclear_gpus(profile: Profile, options: KubernetesOptions) -> str:
+    """Why the cluster would not know one type of GPU from another; empty if it would."""
+    offer = profile.gpus
+    if offer is None or len(offer.types) < 2:
+        return ""
+    shared = offer.kind == "shard"
+    known: dict[tuple[str, tuple[str, ...]], str] = {}
+    for kind in offer.types:
+        products = options.gpu_products.get(kind, ())
+        same = known.setdefault((options.resource_of(kind, shared), products), kind)
+        if same != kind:
+            return (
+                f"nothing tells GPUs of type {kind} from those of type {same}: name the values of "
+                f"{options.gpu_label} in 'gpu_products', or resources in 'gpu_resource'"
+            )
+    return ""
+
+
+def wrong_profile(profile: Profile, options: KubernetesOptions) -> Iterable[str]:
+    """Sentences about what cannot be as it is written; for the administrator."""
+    if unclear := unclear_gpus(profile, options):
+        yield unclear
+    kinds = set(profile.gpus.types) if profile.gpus else set()
+    named = set(options.gpu_products) | set(options.gpu_resource) - {OTHER}
+    if surplus := sorted(named - kinds):
+        yield f"the profile offers no GPUs of type {', '.join(surplus)}"
+    if options.shm and options.shm > profile.memory.max:
+        yield "'shm' is more than the memory that it counts as"
 
 
 def listed(value: Any) -> list[Any]:

@@ -32,6 +32,7 @@ from .known import known_session, verdict
 from .options import validate_options
 from .parse import pod_of
 from .records import HUB
+from .settings import wrong_profile
 from .shared import client_of, watchers
 from .starting import KubernetesStart
 from .submit import Submitter, Taken, told
@@ -369,6 +370,8 @@ class KubernetesBackend(KubernetesStart):
     def check_profile(cls, profile: Profile) -> Iterable[str]:
         """Mistakes in the profile's options."""
         try:
-            validate_options(profile.options)
+            options = validate_options(profile.options)
         except SiteError as error:
             yield error.sentence
+        else:
+            yield from wrong_profile(profile, options)

@@ -18,6 +18,7 @@ from ...core.plan import Launch
 from ...core.quantities import show_duration
 from ...errors import BackendError, BackendUnavailable
 from ..base import Backend
+from . import offers
 from .client import ApiAway, ApiRefused, where
 from .diagnosis import Finding, Kind, diagnose
 from .pod import KubernetesPod
@@ -117,7 +118,8 @@ class KubernetesStart(KubernetesPod, Backend):
 
     def _waiting(self, launch: Launch, pod: Pod) -> Finding | None:
         """What the pod waits for, by what is known of the cluster; None: not enough is known."""
-        raise NotImplementedError
+        text, possible = offers.waits_for(type(self), self.config, pod, launch)
+        return Finding(Kind.NODE, text, 15, hopeless=not possible) if text else None
 
     def _given_up(self, finding: Finding) -> bool:
         """Whether this trouble has lasted for longer than its patience."""
