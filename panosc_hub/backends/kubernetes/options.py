@@ -347,7 +347,10 @@ def _sentences(error: ValidationError) -> Iterable[str]:
     told: dict[str, str] = {}
     for each in error.errors():
         path = [part for part in each["loc"] if part not in ("Share", "int", "[key]")]
-        where, what = ".".join(map(str, path)), each["msg"].removeprefix("Value error, ")
+        where, what = (
+            ".".join(f"{part!s:.40}" for part in path),
+            each["msg"].removeprefix("Value error, "),
+        )
         if each["type"] == "extra_forbidden":
             inside = [str(part) for part in path[:-1] if isinstance(part, str)]
             model = _MODELS.get(inside[-1], KubernetesOptions) if inside else KubernetesOptions

@@ -13,7 +13,7 @@ from typing import Any
 from ...core.plan import Launch
 from ...core.profiles import Profile, Resources
 from ...errors import BackendError, InvalidSelection, Problem
-from .options import OTHER, Expression, KubernetesOptions, is_image
+from .options import Expression, KubernetesOptions, is_image
 
 IMAGE = "image"
 """The menu of images."""
@@ -143,10 +143,10 @@ def wrong_profile(profile: Profile, options: KubernetesOptions) -> Iterable[str]
     """Sentences about what cannot be as it is written; for the administrator."""
     if unclear := unclear_gpus(profile, options):
         yield unclear
-    kinds = set(profile.gpus.types) if profile.gpus else set()
-    named = set(options.gpu_products) | set(options.gpu_resource) - {OTHER}
-    if surplus := sorted(named - kinds):
-        yield f"the profile offers no GPUs of type {', '.join(surplus)}"
+    for kind in profile.gpus.types if profile.gpus and options.gpu_products else ():
+        # Nothing but the resource would say what it is; most likely it is a typing mistake.
+        if kind and kind not in options.gpu_products and kind not in options.gpu_resource:
+            yield f"'gpu_products' does not name the GPU type {kind}"
     if options.shm and options.shm > profile.memory.max:
         yield "'shm' is more than the memory that it counts as"
 
