@@ -15,7 +15,7 @@ from .catalogue.static import StaticCatalogue
 from .core.access import utc_now, zone_of
 from .core.identity import Person
 from .core.plan import Launch, SessionPlan, plan_session
-from .core.policy import PATH, Moment, wrong_answers
+from .core.policy import PATH, Moment, said, wrong_answers
 from .core.profiles import Environment, Profile, Resources, resolve
 from .core.proposals import Dataset, Proposal
 from .core.selection import Selection
@@ -47,6 +47,8 @@ class Choice:
     resources: Resources
     environment: Environment
     template: Template | None
+    said: tuple[str, ...] = ()
+    """What was chosen besides amounts, in words."""
 
 
 class FacilityService:
@@ -164,10 +166,11 @@ class FacilityService:
                 problems.append(Problem("template", "is not published here any more"))
         if problems:
             raise InvalidSelection(problems)
+        words = said(selection, environment, menus)
         if path := selection.chosen(PATH):
             environment = environment.at(path)
         complete = selection if selection.profile else _with_profile(selection, profile.id)
-        return Choice(complete, profile, resources, environment, template)
+        return Choice(complete, profile, resources, environment, template, words)
 
     def _named_profile(self, name: str, person: Person, moment: Moment) -> Profile:
         profile = self.site.profile(name)

@@ -10,7 +10,7 @@ import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -210,6 +210,67 @@ def choosing(**limits: Any) -> Stage:
 
     facility = StageFacility(site=Site.model_validate(body))
     return Stage(facility=facility, now=Moment(offered=offered, menus=_menus))
+
+
+IMAGES = Menu(
+    "image",
+    "Image",
+    (Option("quay.io/ours/scipy:2026.9", "SciPy 2026.9"), Option("quay.io/ours/torch:3.1")),
+    "quay.io/ours/scipy:2026.9",
+    (r"quay\.io/ours/[a-z0-9/-]+:[\w.-]+", r"ghcr\.io/facility/.+@sha256:[0-9a-f]{64}"),
+)
+TUESDAY = datetime(2026, 1, 13, 12, tzinfo=UTC)
+"""In the beam time of HG-123; a Tuesday."""
+
+
+def mixed(**images: Menu) -> Stage:
+    """A stage with Slurm, Kubernetes and this machine on one page; on a Tuesday.
+
+    ``images`` are the menus of profiles instead of ``IMAGES``.
+    """
+    body = copy.deepcopy(SITE)
+    body["profiles"][-1:] = [
+        {
+            "id": "night",
+            "title": "GPU at night",
+            "backend": "kubernetes",
+            "memory": "64G",
+            "gpus": {"type": "1g.10gb"},
+            "allow": {
+                "windows": [
+                    {"days": ["wed"], "from": "20:00", "to": "06:00", "zone": "Europe/Paris"}
+                ]
+            },
+        },
+        {
+            "id": "beam",
+            "title": "Beam time",
+            "description": "close to the instrument",
+            "backend": "kubernetes",
+            "cpus": 16,
+            "memory": "64G",
+            "allow": {"beamtime": {"after": "2d"}},
+        },
+        {"id": "here", "title": "Here", "backend": "local", "memory": "2G"},
+    ]
+    body["catalogue"] = {"kind": "static", "file": "proposals.yaml"}
+
+    def menus(profile: Profile, person: Person) -> tuple[Menu, ...]:
+        if profile.backend == "kubernetes":
+            return (images.get(profile.id, IMAGES),)
+        return _menus(profile, person)
+
+    now = time.time() - 12
+    looks = Stage().availability() | {
+        "l4": Availability(
+            False, None, "1 × nvidia.com/gpu asked for, but no node of the cluster has one", now
+        ),
+        "night": Availability(True, 4, "starts now", now),
+        "beam": Availability(True, 2, "starts now", now),
+        "here": Availability(True, None, "", None),
+    }
+    facility = StageFacility(site=Site.model_validate(body))
+    return Stage(facility=facility, looks=looks, now=Moment(menus=menus, clock=lambda: TUESDAY))
 
 
 @dataclass

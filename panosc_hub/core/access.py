@@ -160,15 +160,18 @@ def closed(windows: tuple[Window, ...], now: datetime) -> str:
     if not windows:
         return ""
     spans = [span for window in windows for span in window.spans(now)]
-    # Compared in one zone: within a zone Python compares what the clock on the wall shows.
-    spans = [(start, end, start.astimezone(UTC), end.astimezone(UTC)) for start, end in spans]
-    if any(first <= now < last for *_, first, last in spans):
+    if any(_utc(start) <= now < _utc(end) for start, end in spans):
         return ""
-    coming = [(first, start) for start, _, first, _ in spans if first > now]
+    coming = [start for start, _ in spans if _utc(start) > now]
     if coming:
-        return f"opens on {when(min(coming)[1], now)}"
-    _, last = max((last, end) for _, end, _, last in spans)
-    return f"was open until {when(last, now)}"
+        return f"opens on {when(min(coming, key=_utc), now)}"
+    return f"was open until {when(max((end for _, end in spans), key=_utc), now)}"
+
+
+def _utc(moment: datetime) -> datetime:
+    # Within one zone Python compares what the clock on the wall shows, which is not the time in
+    # the night when it is set back.
+    return moment.astimezone(UTC)
 
 
 def _edge_of_beamtime(value: Any) -> Any:
@@ -197,15 +200,18 @@ class Beamtime(Model):
 
     def why_not(self, proposal: Proposal | None, now: datetime, zone: tzinfo) -> str:
         """Empty if the beam time of ``proposal`` covers ``now``, else the reason."""
-        if proposal is None:
-            return f"{self.words}; choose one"
+        outside = self.outside(proposal, now, zone) if proposal else "choose one"
+        return f"{self.words}; {outside}" if outside else ""
+
+    def outside(self, proposal: Proposal, now: datetime, zone: tzinfo) -> str:
+        """The same in the words that are about ``proposal``."""
         if proposal.start is None or proposal.end is None:
-            return f"{self.words}; the catalogue does not tell the dates of {proposal.id}"
+            return f"the catalogue does not tell the dates of {proposal.id}"
         first = _at(_sane(proposal.start), 0, zone) - timedelta(seconds=self.before)
         last = _at(_sane(proposal.end), 24 * 60, zone) + timedelta(seconds=self.after)
-        if first.astimezone(UTC) <= now < last.astimezone(UTC):
+        if _utc(first) <= now < _utc(last):
             return ""
-        return f"{self.words}; {proposal.id} has its {_span(proposal.start, proposal.end, now)}"
+        return f"{proposal.id} has its {_span(proposal.start, proposal.end, now)}"
 
 
 def _days(seconds: int) -> str:

@@ -186,6 +186,7 @@ def summary(
     profile: Profile,
     resources: Resources,
     template: Template | None,
+    said: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The session in words, for the pending page and the home page. Holds no secrets."""
     words: dict[str, Any] = {
@@ -194,6 +195,8 @@ def summary(
         "resources": describe(resources),
         "template": template.manifest.title if template else "empty workspace",
     }
+    if said:
+        words["choices"] = ", ".join(said)
     if selection.proposal:
         words["proposal"] = selection.proposal
     return words

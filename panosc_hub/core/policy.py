@@ -101,10 +101,25 @@ def wrong_answers(
         elif menu.offers(value):
             continue
         else:
-            there = ", ".join(option.value for option in menu.options[:20] if option.value)
-            why = f"{value} is not offered on {profile.title}" + (
-                f"; there is {there}" * bool(there)
-            )
+            why = f"{value} is not offered on {profile.title}{_there(menu)}"
         if why:
             problems.append(Problem(FIELD + name, why))
     return problems
+
+
+def _there(menu: Menu) -> str:
+    listed = ", ".join(option.value for option in menu.options[:20] if option.value)
+    found = f"; there is {listed}" if listed else ""
+    return found + (f"; you may type one like {menu.typed}" if menu.typed else "")
+
+
+def said(selection: Selection, environment: Environment, menus: Iterable[Menu]) -> tuple[str, ...]:
+    """What was chosen besides amounts, in words; defaults are not told, nor the type of GPU,
+    which is told with the amounts."""
+    by_name = {menu.name: menu for menu in menus}
+    own = selection.environment is not None or selection.chosen(PATH)
+    found = [selection.chosen(PATH) or environment.title] if own else []
+    for name, value in selection.choices:
+        if name in by_name and name != GPU:
+            found.append(f"{by_name[name].title} {by_name[name].text(value)}")
+    return tuple(found)

@@ -10,7 +10,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .access import Zone
+from .access import Beamtime, Zone
+from .identity import Person
 from .profiles import Environment, Identifier, Model, Profile
 from .proposals import Area, Layout, Mode, Proposal
 from .references import expand, layout, references
@@ -107,6 +108,11 @@ class Site(Model):
     def names_roles(self) -> bool:
         """Whether a profile is for roles of the Hub; else nobody need ask for them."""
         return any(p.allow.roles for p in self.profiles)
+
+    def beamtimes(self, person: Person) -> dict[str, Beamtime]:
+        """By id, the profiles that ``person`` may use during a beam time only."""
+        found = ((p.id, p.allow.beamtime_for(person)) for p in self.profiles)
+        return {name: only for name, only in found if only is not None}
 
     def profile(self, profile_id: str) -> Profile | None:
         """The profile of that id, if there is one."""

@@ -89,8 +89,14 @@ class ProfilesHandler(PanoscHandler):
         site, looks, moment = facility.site, spawner.availability(), spawner.moment()
         found = offers(site, tuple(facility.templates()), moment)
         views = profiles.profile_views(site, spawner.person(), looks, found, moment)
+        # The open page renews itself with what it was made of.
+        page = self.get_query_argument("page", "") and {
+            "offers": [v.offer.json for v in views],
+            **profiles.menus_json(views),
+        }
         self.send(
             {
+                **({"page": page} if page else {}),
                 "age": profiles.oldest_look(looks),
                 "profiles": [
                     {
@@ -183,7 +189,8 @@ class ProposalsHandler(PanoscHandler):
 
     async def answer(self, spawner: Any, *names: str) -> None:
         found = await _patiently(spawner.facility.catalogue.proposals(spawner.person()))
-        self.send({"proposals": [rows.proposal_json(p) for p in found]})
+        beam = rows.Beam.of(spawner.facility.site, spawner.person(), spawner.moment())
+        self.send({"proposals": [rows.proposal_json(p, beam) for p in found]})
 
 
 class DatasetsHandler(PanoscHandler):

@@ -40,7 +40,8 @@ def starts_now(
     what the notebook ``needs``.
     """
     found: Profile | None = None
-    told = (moment or Moment()).offered
+    now = moment or Moment()
+    told = now.offered
     for known in site.profiles:
         look = looks.get(known.id)
         if known.id == given_up.id or look is None or not (look.usable and look.free):
@@ -49,7 +50,7 @@ def starts_now(
         if isinstance(profile, str):
             continue
         gpus = profile.gpus.count.max if profile.gpus else 0
-        if not profile.allow.permits(person) or gpus < resources.gpus.count:
+        if gpus < resources.gpus.count or not _open(profile, person, now):
             continue
         if needs is not None and why_not_fitting(profile, needs):
             continue
@@ -57,6 +58,12 @@ def starts_now(
             return profile
         found = found or profile
     return found
+
+
+def _open(profile: Profile, person: Person, moment: Moment) -> bool:
+    allow = profile.allow
+    # Whether a beam time is now only the catalogue can tell, which is not asked here.
+    return not allow.why_not(person, moment.clock()) and allow.beamtime_for(person) is None
 
 
 def _offers(profile: Profile, resources: Resources) -> bool:

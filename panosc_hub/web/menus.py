@@ -18,6 +18,11 @@ class MenuView:
     title: str
     lines: tuple[tuple[str, str], ...]
     answer: str = ""
+    typed: str = ""
+    """What may be typed instead, in words; empty if nothing may."""
+
+    values: tuple[str, ...] = ()
+    """The options as they are typed, where that is possible."""
 
     @property
     def field(self) -> str:
@@ -25,17 +30,25 @@ class MenuView:
         return FIELD + self.name
 
     @property
+    def usual(self) -> str:
+        """What nothing chosen means, in words."""
+        return next((text for value, text in self.lines if not value), "")
+
+    @property
     def said(self) -> str:
         """What was chosen, in words; empty for the default."""
-        return next((text for value, text in self.lines if value and value == self.answer), "")
+        found = (text for value, text in self.lines if value and value == self.answer)
+        return next(found, self.answer if self.typed else "")
 
     def answered(self, value: str | None) -> MenuView | None:
         """The same with ``value`` chosen; None where there is nothing to choose."""
-        return replace(self, answer=value or "") if len(self.lines) > 1 else None
+        there = len(self.lines) > 1 or self.typed
+        return replace(self, answer=value or "") if there else None
 
     def to_dict(self) -> dict[str, Any]:
         """For the page's script."""
-        return {"name": self.name, "title": self.title, "lines": self.lines}
+        body = {"name": self.name, "title": self.title, "lines": self.lines}
+        return {**body, "typed": self.typed} if self.typed else body
 
 
 def menu_view(menu: Menu) -> MenuView:
@@ -46,7 +59,10 @@ def menu_view(menu: Menu) -> MenuView:
     ]
     if not any(value == "" for value, _ in lines):
         lines.insert(0, ("", f"{menu.default or 'Default'}"))
-    return MenuView(menu.name, menu.title, tuple(lines))
+    values = tuple(option.value for option in menu.options if option.value)
+    return MenuView(
+        menu.name, menu.title, tuple(lines), typed=menu.typed, values=values if menu.typed else ()
+    )
 
 
 def _text(menu: Menu, option: Option) -> str:
@@ -65,4 +81,5 @@ def menu_json(menu: Menu) -> dict[str, Any]:
         "options": [
             {"value": o.value, "title": o.title or o.value, "note": o.note} for o in menu.options
         ],
+        "patterns": list(menu.patterns),
     }

@@ -13,6 +13,7 @@ from ..core.policy import Moment
 from ..core.site import Site
 from ..errors import PanoscError
 from . import words
+from .menus import MenuView, menu_view
 from .offers import Offer, Offers
 
 
@@ -28,6 +29,8 @@ class ProfileView:
     idle: str = ""
     menus: tuple[Menu, ...] = ()
     checked: bool = False
+    only: str = ""
+    """For which proposals it is, where it is not for all."""
 
     def to_dict(self) -> dict[str, Any]:
         """The part that changes while the page is open."""
@@ -38,6 +41,7 @@ class ProfileView:
             "free": self.free,
             "words": self.words,
             "idle": self.idle,
+            "only": self.only,
         }
 
 
@@ -59,18 +63,20 @@ def profile_views(
 ) -> list[ProfileView]:
     """All profiles of backends that are there; those not open to ``person`` with the reason."""
     now = moment or Moment()
+    clock = now.clock()
     views = []
     for profile in site.profiles:
         look = looks.get(profile.id)
         if look is None:
             continue
         offer = offers.by_id[profile.id]
-        allowed = profile.allow.permits(person)
-        usable = allowed and look.usable and not offer.nothing
+        refused = profile.allow.why_not(person, clock)
+        usable = not refused and look.usable and not offer.nothing
         reason = ""
         if not usable:
-            reason = (look.words if not look.usable else "") or offer.nothing
-            reason = (reason or "not available now") if allowed else profile.allow.otherwise
+            reason = refused or (look.words if not look.usable else "") or offer.nothing
+            reason = reason or "not available now"
+        only = profile.allow.beamtime_for(person) if usable else None
         views.append(
             ProfileView(
                 offer,
@@ -80,6 +86,7 @@ def profile_views(
                 look.words if usable else "",
                 words.idle(look.idle) if usable else "",
                 _menus(offer, person, now) if usable else (),
+                only=only.words if only else "",
             )
         )
     return views
@@ -91,6 +98,27 @@ def _menus(offer: Offer, person: Person, moment: Moment) -> tuple[Menu, ...]:
     except PanoscError:
         # The page is there without them; what is chosen is judged when it is started.
         return ()
+
+
+def menus_json(
+    views: Iterable[ProfileView], shown: Mapping[Menu, MenuView] | None = None
+) -> dict[str, Any]:
+    """The menus for the page's script. Most profiles share them, so each is sent once."""
+    views = tuple(views)
+    known = shown_menus(views) if shown is None else shown
+    numbers = {menu: n for n, menu in enumerate(known)}
+    return {
+        "menus": [menu.to_dict() for menu in known.values()],
+        "menusOf": {v.offer.profile.id: [numbers[m] for m in v.menus] for v in views if v.menus},
+    }
+
+
+def shown_menus(views: Iterable[ProfileView]) -> dict[Menu, MenuView]:
+    """Each menu of any profile, as it is shown."""
+    shown: dict[Menu, MenuView] = {}
+    for view in views:
+        shown |= {menu: menu_view(menu) for menu in view.menus if menu not in shown}
+    return shown
 
 
 def oldest_look(looks: Mapping[str, Availability]) -> float | None:

@@ -28,7 +28,8 @@ def render_form(spawner: Any, **values: Any) -> str:
 
     def profile_row(view: ProfileView) -> Markup:
         said = view.words or view.reason
-        return _row(row, view.offer, view.usable, view.checked, view.free, said, view.idle)
+        shown = (view.offer, view.usable, view.checked, view.free, said, view.idle, view.only)
+        return _row(row, *shown)
 
     return made.get_template(FORM).render(profile_row=profile_row, **values)
 
@@ -42,10 +43,12 @@ def _row(
     free: int | None,
     words: str,
     idle: str,
+    only: str,
 ) -> Markup:
     """Kept, for with fifty profiles these lines are half of the page's work; one look at the
     backends gives the same lines to nearly everybody."""
     values = {"usable": usable, "checked": checked, "free": free, "words": words, "idle": idle}
+    values["only"] = only
     return Markup(template.render(o=offer, **values))
 
 

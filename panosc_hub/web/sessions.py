@@ -37,6 +37,7 @@ class SessionView:
     dataset: str
     template: str
     resources: str
+    choices: str
     age: str
     since: str
     ended: str
@@ -128,6 +129,7 @@ def session_view(item: Any, user: str, hub: str, prefix: str, now: datetime) -> 
         dataset=str(facts.get("dataset", "")),
         template=str(facts.get("template", "")),
         resources=str(facts.get("resources", "")),
+        choices=str(facts.get("choices", "")),
         age=words.ago(_seconds(start, now)) if start else "",
         since=start.isoformat(timespec="seconds") if start else "",
         ended=ended if state == "stopped" else "",

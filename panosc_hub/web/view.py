@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ..backends.base import Availability
-from ..core.choices import FIELD, Menu
+from ..core.choices import FIELD
 from ..core.environments import Environment
 from ..core.identity import Person
 from ..core.policy import PATH, Moment, own_paths, wrong_answers
@@ -25,18 +25,20 @@ from ..core.site import Site
 from ..core.templates import Fit, Template, rank
 from ..errors import Problem
 from . import words
-from .menus import MenuView, menu_view
+from .menus import MenuView
 from .offers import NO_WISH, RESOURCES, Offers, with_wish
 from .profiles import (
     Group,
     ProfileView,
     choose,
     groups_of,
+    menus_json,
     oldest_look,
     profile_views,
+    shown_menus,
     why_not,
 )
-from .rows import datasets_json, fit_table, proposal_json
+from .rows import Beam, datasets_json, fit_table, proposal_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,10 @@ def build(
             notices.append(f"The notebook {want.template} is not published here.")
         want = replace(want, template=None)
 
-    misfits = offers.misfits.get(want.template or "", {})
+    beam = Beam.of(site, person, moment or Moment())
+    misfits = dict(offers.misfits.get(want.template or "", {}))
+    if proposal or not want.proposal:  # of one that is not known yet, neither are its dates
+        misfits = {**beam.why_not(proposal), **misfits}
     chosen = choose(views, (want.profile,), misfits)
     named = chosen is not None and chosen.offer.profile.id == want.profile
     if want.profile and not named:
@@ -170,26 +175,23 @@ def build(
         if asked.explicit:
             problems += broken
         want = _without(want, {problem.field for problem in broken})
-        if asked.explicit and not asked.posted and (path := want.chosen(PATH)):
-            notices.append(f"The link runs what is at {path}. Start it only if you know it.")
+        if asked.explicit and not asked.posted:
+            notices += _foreign(want, chosen)
         chosen = replace(chosen, offer=with_wish(chosen.offer, want.wish), checked=True)
         want = replace(want, profile=chosen.offer.profile.id)
         views = [chosen if v.offer.profile is chosen.offer.profile else v for v in views]
 
-    shown: dict[Menu, MenuView] = {}
-    for view in views:
-        shown |= {menu: menu_view(menu) for menu in view.menus if menu not in shown}
+    shown = shown_menus(views)
     menus: tuple[MenuView, ...] = ()
     if chosen is not None:
         answered = (shown[menu].answered(want.chosen(menu.name)) for menu in chosen.menus)
         menus = tuple(menu for menu in answered if menu is not None)
-    numbers = {menu: n for n, menu in enumerate(shown)}
     listed = datasets_json(templates, proposal, answer.datasets if proposal else ())
     cards = tuple(rank(templates, proposal, dataset))
     return Page(
         site=site,
         answer=answer,
-        proposals=tuple(proposal_json(p) for p in answer.proposals),
+        proposals=tuple(proposal_json(p, beam) for p in answer.proposals),
         datasets=tuple(listed["datasets"]),
         cards=cards,
         groups=groups_of(views),
@@ -204,11 +206,7 @@ def build(
         data={
             **(links or {}),
             "state": answer.state,
-            # Most profiles share them, so each is sent once.
-            "menus": [menu.to_dict() for menu in shown.values()],
-            "menusOf": {
-                v.offer.profile.id: [numbers[menu] for menu in v.menus] for v in views if v.menus
-            },
+            **menus_json(views, shown),
             "account": person.name,
             "usable": [v.to_dict() for v in views],
             "templates": [
@@ -231,6 +229,17 @@ def build(
         profiles_json=Markup(f"[{','.join(v.offer.text for v in views)}]"),
         summary=_summary(want, dataset, cards, chosen, menus),
     )
+
+
+def _foreign(want: Selection, chosen: ProfileView) -> Iterable[str]:
+    """What a link would run that the facility itself does not offer."""
+    if path := want.chosen(PATH):
+        yield f"The link runs what is at {path}. Start it only if you know it."
+    for menu in chosen.menus:
+        value = want.chosen(menu.name)
+        if value and menu.find(value) is None:
+            title = menu.title[:1].lower() + menu.title[1:]
+            yield f"The link has the {title} {value}. Start it only if you know it."
 
 
 def _fields(want: Selection) -> set[str]:

@@ -43,6 +43,11 @@ def own_path_hint(patterns: Iterable[str]) -> str:
     return f"A conda or venv folder, or a .sif image, in: {', '.join(patterns)}"
 
 
+def typed_hint(typed: str) -> str:
+    """What may be typed, below the field for it."""
+    return f"One like {typed}"
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """``"1 file"``, ``"2 files"``."""
     return f"{count} {one if count == 1 else many or one + 's'}"

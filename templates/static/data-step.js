@@ -16,7 +16,7 @@ function row(name, value, title, about, extra = {}) {
 
 const proposalRow = (p) =>
   row("proposal", p.id, [el("b", {}, p.id), ` ${p.title}`], p.about, {
-    data: { "data-find": p.find },
+    data: { "data-find": p.find, "data-beam": p.beam?.join(" "), "data-beam-why": p.beam_why },
   });
 
 function datasetRow(d) {

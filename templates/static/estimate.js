@@ -43,6 +43,10 @@ export function startEstimate(data, form, place) {
     for (const [name, value] of new FormData(form)) {
       if ((ASKED.includes(name) || name.startsWith("choice-")) && value) query.append(name, value);
     }
+    // Those for a beam time are refused without the proposal whose time it is.
+    const only = data.usable.some((u) => u.only && u.id === query.get("profile"));
+    const proposal = only && new FormData(form).get("proposal");
+    if (proposal) query.append("proposal", proposal);
     const wanted = query.has("profile") ? query.toString() : "";
     if (wanted === shown) return;
     shown = wanted;

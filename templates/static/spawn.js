@@ -48,12 +48,17 @@ steps.notebook = notebookStep(data, () => {
 });
 steps.data = dataStep(data, (fit) => {
   steps.notebook.data(fit);
+  steps.compute.show();
   summarise();
 });
 steps.compute.template(steps.notebook.chosen());
 summarise();
 
-form.addEventListener("change", summarise);
+form.addEventListener("change", (event) => {
+  // The datasets of a proposal take a while; whose beam time it is, is known at once.
+  if (event.target.name === "proposal") steps.compute.show();
+  summarise();
+});
 byId("ph-copy").addEventListener("click", copyLink);
 form.addEventListener("submit", () => {
   const button = byId("ph-go");

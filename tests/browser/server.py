@@ -198,7 +198,8 @@ class Json(tornado.web.RequestHandler):
             found = offers(facility.site, facility.templates(), moment)
             views = profiles.profile_views(facility.site, person, looks, found, moment)
             shown = [v.to_dict() for v in views]
-            self.finish({"age": profiles.oldest_look(looks), "profiles": shown})
+            made_of = {"offers": [v.offer.json for v in views], **profiles.menus_json(views)}
+            self.finish({"age": profiles.oldest_look(looks), "profiles": shown, "page": made_of})
         elif what == "estimate":
             self.scene.estimated.append(self.request.query)
             self.finish(self.scene.estimate)
@@ -208,7 +209,8 @@ class Json(tornado.web.RequestHandler):
                 self.finish({"message": "The catalogue does not answer."})
                 return
             found = await facility.catalogue.proposals(person)
-            self.finish({"proposals": [rows.proposal_json(p) for p in found]})
+            beam = rows.Beam.of(facility.site, person, stage.moment())
+            self.finish({"proposals": [rows.proposal_json(p, beam) for p in found]})
         elif what.endswith("/datasets"):
             name = what.split("/")[1]
             proposal, _ = await facility.catalogue.authorise(person, name, None)
