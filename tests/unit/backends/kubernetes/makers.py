@@ -112,9 +112,16 @@ def serializer() -> ApiClient:
     return made
 
 
-def known_fields(body: dict[str, Any], model: str) -> dict[str, Any]:
-    """What Kubernetes' own model keeps of ``body``: a key that it does not know is lost."""
+def is_known(body: dict[str, Any], model: str) -> bool:
+    """Whether Kubernetes' own model has every key of ``body``: it loses one that it has not."""
     client = serializer()
     answer = SimpleNamespace(data=json.dumps(body))
-    kept: dict[str, Any] = client.sanitize_for_serialization(client.deserialize(answer, model))
-    return kept
+    kept = client.sanitize_for_serialization(client.deserialize(answer, model))
+    return bool(_as_texts(kept) == _as_texts(body))
+
+
+def _as_texts(value: Any) -> Any:
+    """Amounts are numbers or texts to Kubernetes, as one likes."""
+    if isinstance(value, dict):
+        return {key: _as_texts(part) for key, part in value.items()}
+    return [_as_texts(part) for part in value] if isinstance(value, list) else str(value)
