@@ -26,6 +26,7 @@ from traitlets.config import PyFileConfigLoader
 from panosc_hub.auth import accounts
 from panosc_hub.auth.eduteams import EduTeamsAuthenticator
 from panosc_hub.auth.umbrella import UmbrellaAuthenticator
+from panosc_hub.backends.kubernetes.spawner import KubernetesBackend
 from panosc_hub.backends.local import LocalBackend
 from panosc_hub.backends.slurm import SlurmBackend
 from panosc_hub.backends.slurm.client import SlurmClient
@@ -241,7 +242,7 @@ KNOWN: dict[str, type[HasTraits]] = {
     cls.__name__: cls
     for cls in (
         *CLASSES, EduTeamsAuthenticator, JupyterHub, Authenticator, Spawner, CryptKeeper,
-        ConfigurableHTTPProxy, SimpleLocalProcessSpawner,
+        ConfigurableHTTPProxy, SimpleLocalProcessSpawner, KubernetesBackend,
     )
 }  # fmt: skip
 
