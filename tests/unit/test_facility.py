@@ -15,6 +15,7 @@ from panosc_hub import library
 from panosc_hub.catalogue.base import Catalogue
 from panosc_hub.core.choices import Menu, Option
 from panosc_hub.core.identity import Person
+from panosc_hub.core.plan import summary
 from panosc_hub.core.policy import Moment
 from panosc_hub.core.profiles import Limits, tighten
 from panosc_hub.core.proposals import Dataset, Proposal
@@ -508,3 +509,22 @@ async def test_beam_time_without_dates_or_proposal_fails_closed(
     admin = Person("ada", admin=True)
     choice = service.choose(Selection(profile="gated"), admin)
     assert (await service.plan(choice, admin, clock=lambda: NOON)).proposal is None
+
+
+def test_what_was_chosen_besides_amounts_is_told_in_words(service: FacilityService) -> None:
+    menu = Menu("image", "Image", (Option("a:1", "Plain"),), "a:1", (r"ours/.+",))
+    offers = Moment(menus=lambda profile, person: (menu,))
+    told = {}
+    for value in ("a:1", "ours/b:2"):
+        choice = service.choose(
+            Selection("small", choices=(("image", value),)), PAULA, moment=offers
+        )
+        words = summary(
+            choice.selection, choice.profile, choice.resources, choice.template, choice.said
+        )
+        told[value] = words["choices"]
+    assert told == {"a:1": "Image Plain", "ours/b:2": "Image ours/b:2"}
+    untouched = service.choose(Selection("small"), PAULA, moment=offers)
+    assert untouched.said == ()
+    with pytest.raises(InvalidSelection, match=r"there is a:1; you may type one like ours/…$"):
+        service.choose(Selection("small", choices=(("image", "x/y"),)), PAULA, moment=offers)
