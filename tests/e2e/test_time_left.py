@@ -63,7 +63,7 @@ async def test_the_time_limit_is_announced_in_the_session_and_explained_after_it
             await home.wait_for_timeout(1000)
             await home.reload()
         await stopped.get_by_text(
-            "Why it stopped: The session ended: the session reached its time limit."
+            "Why it stopped: The session ended: it reached its time limit."
         ).wait_for()
         await picture(home, "home-time-limit")
 

@@ -119,7 +119,7 @@ async def test_why_a_session_stopped_is_on_the_home_page(hub: HubProcess, cluste
         job = cluster.command("squeue", "--noheader", "--format=%A").split()[0]
         cluster.command("scontrol", "update", f"jobid={job}", "endtime=now+2")
         await hub.until("paula", ready=False, seconds=75)
-        assert "the session reached its time limit" in await why_it_stopped(paula)
+        assert "it reached its time limit" in await why_it_stopped(paula)
 
 
 async def test_after_a_long_wait_the_form_returns_with_what_would_start(

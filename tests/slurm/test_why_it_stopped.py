@@ -79,7 +79,7 @@ async def row(hub: HubProcess, user: str) -> dict[str, str]:
         (cancelled, "the job was cancelled on the cluster, by you or an administrator."),
         (
             out_of_time,
-            "the session reached its time limit. Start again, with more time if you need it.",
+            "it reached its time limit. Start again, with more time if you need it.",
         ),
         (on_a_failed_node, "the node failed. Start again."),
         (

@@ -38,9 +38,9 @@ _ENDED = {
     "DEADLINE": "the job's deadline passed",
     "FAILED": "the job failed",
     "NODE_FAIL": "the node failed",
-    "OUT_OF_MEMORY": "the session used more memory than it asked for",
+    "OUT_OF_MEMORY": "it used more memory than it asked for",
     "PREEMPTED": "a job with higher priority took its place",
-    "TIMEOUT": "the session reached its time limit",
+    "TIMEOUT": "it reached its time limit",
 }
 _ADVICE = {
     "OUT_OF_MEMORY": " Start again with more memory.",

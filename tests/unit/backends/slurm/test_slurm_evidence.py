@@ -78,7 +78,7 @@ def watched(*answers: str | Exception) -> tuple[SlurmWatcher, Scripted]:
 @pytest.mark.parametrize(
     ("state", "code", "said"),
     [
-        ("TIMEOUT", "0:0", "the session reached its time limit. Start again, with more time"),
+        ("TIMEOUT", "0:0", "it reached its time limit. Start again, with more time"),
         ("OUT_OF_MEMORY", "0:125", "used more memory than it asked for. Start again with more"),
         ("NODE_FAIL", "0:0", "the node failed"),
         ("FAILED", "3:0", "the job failed (exit status 3)"),
