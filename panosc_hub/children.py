@@ -24,7 +24,7 @@ def known_backends() -> dict[str, str]:
         "local": "panosc_hub.backends.local.LocalBackend",
         "slurm": "panosc_hub.backends.slurm.spawner.SlurmBackend",
     }
-    if False and find_spec("kubespawner") is not None:
+    if find_spec("kubespawner") is not None:
         found["kubernetes"] = "panosc_hub.backends.kubernetes.spawner.KubernetesBackend"
     return found
 

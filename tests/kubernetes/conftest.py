@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.hub.harness import HubProcess
 from tests.kubernetes.cluster.access import Failed, Kubernetes
 from tests.kubernetes.cluster.cluster import CannotRun, Cluster, why_not
+from tests.kubernetes.hubs import make_hub
+
+Make = Callable[..., HubProcess]
 
 GIVEN = "the cluster of $KUBECONFIG is not ours to harm"
 
@@ -73,3 +78,16 @@ def namespace(kubernetes: Kubernetes) -> Iterator[str]:
     """A namespace of the test's own."""
     with kubernetes.namespace() as name:
         yield name
+
+
+@pytest.fixture
+def make(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Make]:
+    hubs: list[HubProcess] = []
+
+    def build(extra: str = "", **kwargs: str) -> HubProcess:
+        hubs.append(make_hub(tmp_path, cluster, namespace, extra, **kwargs))
+        return hubs[-1]
+
+    yield build
+    for hub in hubs:
+        hub.stop()

@@ -27,11 +27,12 @@ from ...errors import BackendError, BackendUnavailable, Refusal, SiteError
 from ..base import Availability, Known
 from . import debts, manifest, offers
 from .client import ApiAway, ApiRefused
+from .diagnosis import Finding, Kind
 from .extras import make_extras
 from .known import known_session, verdict
 from .options import validate_options
 from .parse import pod_of
-from .records import HUB
+from .records import HUB, Pod
 from .settings import wrong_profile
 from .shared import client_of, watchers
 from .starting import KubernetesStart
@@ -332,6 +333,10 @@ class KubernetesBackend(KubernetesStart):
             self.shared.pods.forget(self.namespace, self.pod_name)
         self._forget()
         super().clear_state()
+
+    def _waiting(self, launch: Launch, pod: Pod) -> Finding | None:
+        text, possible = offers.waits_for(type(self), self.config, pod, launch)
+        return Finding(Kind.NODE, text, 15, hopeless=not possible) if text else None
 
     # -- what pages ask ---------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ...core.profiles import Resources
-from ...core.quantities import human_memory, show_memory
+from ...core.quantities import show_memory
 from .capacity import PODS, Look, fits, order
 from .options import KubernetesOptions
 from .placing import may_be_on
@@ -39,7 +39,8 @@ def waiting(pod: Pod, look: Look, called: Mapping[str, str] | None = None) -> Wa
     nodes = look.eligible(pod.where)
     if not nodes:
         if any(may_be_on(pod.where, node) for node in look.out):
-            return Waiting("the nodes that could have this session are out of service now", False)
+            # They may come back, as after a restart of the cluster's own programs.
+            return Waiting("Waiting for nodes that are out of service now")
         return Waiting("no node of the cluster is of the kind that this session asks for", False)
     say = _Words(needs, called or {})
     if not any(fits(needs, look.room[node.name]) for node in nodes):
@@ -137,7 +138,15 @@ def _cpus(millis: int) -> str:
     return f"{round(millis / 1000, 1):g}"
 
 
-_shown = {"cpu": _cpus, "memory": human_memory, "ephemeral-storage": human_memory}
+def _memory(size: int) -> str:
+    """In the units of what was asked for, rounded: sums of nodes are odd."""
+    gigas = size / 2**30
+    if gigas >= 10_000:
+        return f"{gigas / 1024:.1f} TB"
+    return f"{gigas:.0f} GB" if gigas >= 10 else f"{round(gigas, 1):g} GB"
+
+
+_shown = {"cpu": _cpus, "memory": _memory, "ephemeral-storage": _memory}
 
 
 def _plain(resource: str) -> str:

@@ -87,6 +87,8 @@ def ended(pod: Pod) -> str:
         return f"{_STOPPED}: it used more memory than it has; start again with more memory."
     if pod.reason in _REASONS:
         return f"{_STOPPED}: {_REASONS[pod.reason]}"
+    if pod.reason.startswith("OutOf"):
+        return f"{_STOPPED}: its node had no room left for what it asked for. Start again."
     if pod.disruption:
         told = _DISRUPTED.get(pod.disruption, "the cluster needed its place. Start again.")
         return f"{_STOPPED}: {told}"
