@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import base64
+import atexit
 import contextlib
+import functools
 import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
+import tempfile
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +24,9 @@ from tests.kubernetes.cluster import build, image
 from tests.kubernetes.cluster.certificates import write_kubeconfig
 
 SHIPPED = Path(__file__).parents[3] / "config" / "kubernetes" / "rbac.yaml"
-HUB = "panosc-hub"
-"""The Hub's service account."""
+
+OF = "panosc.test/namespace"
+"""The label of what is not in the test's namespace but goes with it."""
 
 
 class Failed(Exception):
@@ -35,12 +40,30 @@ class Kubernetes:
     """
 
     host = False
+    node = ""
+    """The node that tests may change; empty: the first one."""
     image = os.environ.get("PANOSC_KUBERNETES_IMAGE", image.SESSION)
     """The image with jupyterhub-singleuser."""
 
     def __init__(self, kubeconfig: Path | str) -> None:
         self.kubeconfig = Path(kubeconfig)
         self._numbers = iter(range(10**6))
+
+    @property
+    def address(self) -> str:
+        """This machine as pods reach it: ``$PANOSC_KUBERNETES_HUB_ADDRESS``, else the address
+        from which it reaches the API."""
+        if given := os.environ.get("PANOSC_KUBERNETES_HUB_ADDRESS"):
+            return given
+        server = urllib.parse.urlsplit(self._server()["server"])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((server.hostname, server.port or 443))
+            return str(probe.getsockname()[0])
+
+    def _server(self) -> dict[str, Any]:
+        whole = self.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json")
+        cluster: dict[str, Any] = json.loads(whole)["clusters"][0]["cluster"]
+        return cluster
 
     @property
     def program(self) -> str:
@@ -148,6 +171,8 @@ class Kubernetes:
             force = ("--grace-period=0", "--force", "--ignore-not-found")
             with contextlib.suppress(Failed, subprocess.TimeoutExpired):
                 self.kubectl("delete", "pods", "--all", "-n", name, "--wait=false", *force)
+            kinds = "clusterroles,clusterrolebindings"
+            self.kubectl("delete", kinds, "-l", f"{OF}={name}", "--ignore-not-found")
             self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
     def hub_kubeconfig(self, namespace: str, *, cluster_wide: bool = True) -> Path:
@@ -163,26 +188,27 @@ class Kubernetes:
         token = self.kubectl(
             *("create", "token", account["metadata"]["name"], "-n", namespace, "--duration=24h")
         )
-        whole = yaml.safe_load(self.kubectl("config", "view", "--raw", "--minify", "--flatten"))
-        cluster = whole["clusters"][0]["cluster"]
+        cluster = self._server()
         return write_kubeconfig(
-            self._own_files() / f"{namespace}-{next(self._numbers)}.kubeconfig",
+            self._own_files / f"{namespace}-{next(self._numbers)}.kubeconfig",
             cluster["server"],
             cluster.get("certificate-authority-data", ""),
             {"token": token.strip()},
             namespace,
         )
 
+    @functools.cached_property
     def _own_files(self) -> Path:
-        folder = self.kubeconfig.parent / "hubs"
-        folder.mkdir(exist_ok=True, mode=0o700)
+        """Where kubeconfigs of Hubs are kept; they go with this process."""
+        folder = Path(tempfile.mkdtemp(prefix="panosc-hub-rights-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return folder
 
     def set_gpus(
         self, gpus: Mapping[str, int], *, product: str = "", node: str | None = None
     ) -> None:
         """Pretend GPUs, and the label that GPU feature discovery would set."""
-        node = node or self.get("nodes")["items"][0]["metadata"]["name"]
+        node = node or self.node or self.get("nodes")["items"][0]["metadata"]["name"]
         amounts = {name: str(count) for name, count in gpus.items()}
         patch = json.dumps({"status": {"capacity": amounts, "allocatable": amounts}})
         self.kubectl("patch", "node", node, "--subresource=status", "--type=merge", "-p", patch)
@@ -197,17 +223,18 @@ class Kubernetes:
 def _rights(namespace: str) -> list[dict[str, Any]]:
     """The shipped rights, brought into the namespace."""
     found = [each for each in yaml.safe_load_all(SHIPPED.read_text()) if each]
+    renamed = {each["metadata"]["name"] for each in found if each["kind"] == "ClusterRole"}
     for each in found:
-        name = each["metadata"]["name"]
-        if each["kind"].startswith("Cluster"):
+        cluster_wide = each["kind"].startswith("Cluster")
+        if cluster_wide:
             # Cluster-wide objects of several tests must not overwrite each other.
-            each["metadata"]["name"] = f"{name}-{namespace}"
-            if "roleRef" in each:
-                each["roleRef"]["name"] += f"-{namespace}"
+            each["metadata"]["name"] += f"-{namespace}"
+            each["metadata"].setdefault("labels", {})[OF] = namespace
         else:
             each["metadata"]["namespace"] = namespace
-            if each.get("roleRef", {}).get("kind") == "ClusterRole":
-                each["roleRef"]["name"] += f"-{namespace}"
+        role = each.get("roleRef", {})
+        if role.get("kind") == "ClusterRole" and role["name"] in renamed:
+            role["name"] += f"-{namespace}"
         for subject in each.get("subjects", ()):
             subject["namespace"] = namespace
     return found
@@ -215,5 +242,5 @@ def _rights(namespace: str) -> list[dict[str, Any]]:
 
 def token_of(kubeconfig: Path) -> str:
     """The bearer token in a Hub's kubeconfig, for tests that must not find it elsewhere."""
-    user = json.loads(kubeconfig.read_text())["users"][0]["user"]
-    return user.get("token") or base64.b64decode(user["client-key-data"]).decode()
+    token: str = json.loads(kubeconfig.read_text())["users"][0]["user"]["token"]
+    return token

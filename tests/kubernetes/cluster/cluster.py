@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from typing import Any
 from tests.kubernetes.cluster import build, host, image, programs
 from tests.kubernetes.cluster.access import Failed, Kubernetes
 from tests.kubernetes.cluster.keeper import SOCKET, cgroup_roots
+from tests.kubernetes.cluster.objects import hollow_node, storage
 
 PACKAGES = {
     "etcd": "etcd-server",
@@ -204,7 +206,7 @@ class Cluster(Kubernetes):
 
     def _set_up(self) -> None:
         """A storage class with volumes that are there already."""
-        self.kubectl("apply", "-f", "-", stdin=json.dumps(_storage(self)))
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(storage(self.folder, self.node)))
 
     def stop(self) -> None:
         """End everything; does nothing to a cluster that was only attached to."""
@@ -248,6 +250,10 @@ class Cluster(Kubernetes):
         """The node comes back."""
         self._told({"do": "start", "name": "kubelet"})
         self._until("the node", lambda: self.node_ready(self.node), timeout)
+
+    def hollow_node(self, name: str = "hollow", **what: Any) -> AbstractContextManager[str]:
+        """A second, ready node that runs nothing, see :func:`objects.hollow_node`."""
+        return hollow_node(self, name, **what)
 
     def status(self) -> dict[str, Any]:
         """Which programs run and which have ended, with their exit codes."""
@@ -312,41 +318,3 @@ class Cluster(Kubernetes):
                 logs = self.log(name or "kubelet", 15)
                 raise CannotRun(f"{what}: not ready within {timeout:.0f} s. {name}: {logs}")
             time.sleep(0.1)
-
-
-def _storage(cluster: Cluster, count: int = 20) -> dict[str, Any]:
-    """Local volumes of this node, for claims of the default class."""
-    meta = {
-        "name": "standard",
-        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
-    }
-    items: list[dict[str, Any]] = [
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": meta,
-            "provisioner": "kubernetes.io/no-provisioner",
-        }
-    ]
-    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [cluster.node]}
-    for number in range(count):
-        path = cluster.folder / "volumes" / f"v{number}"
-        path.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o777)
-        spec = {
-            "capacity": {"storage": "10Gi"},
-            "accessModes": ["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"],
-            "storageClassName": "standard",
-            "persistentVolumeReclaimPolicy": "Retain",
-            "local": {"path": str(path)},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
-        }
-        items.append(
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": f"v{number}"},
-                "spec": spec,
-            }
-        )
-    return {"apiVersion": "v1", "kind": "List", "items": items}

@@ -174,8 +174,8 @@ class Keeper:
         print("ready", flush=True)
         while True:
             for key, _ in events.select():
-                if key.fileobj is sys.stdin:
-                    if not os.read(sys.stdin.fileno(), 4096):
+                if key.fd == sys.stdin.fileno():
+                    if not os.read(key.fd, 4096):
                         return
                 elif key.fileobj == wake:
                     told = os.read(wake, 4096)
