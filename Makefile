@@ -8,7 +8,7 @@ SLURM_DIR ?= var/slurm
 HUB5 := .venv-hub5
 SETUP := setup.cfg pyproject.toml
 
-.PHONY: help demo demo-check demo-slurm test test-quick bench docs lint format clean
+.PHONY: help demo demo-check demo-slurm test test-kubernetes test-quick bench docs lint format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -45,12 +45,18 @@ test: $(BIN)/.test $(HUB5)/.installed  ## All tests, with real Slurm and a real 
 	@.ci/system-packages
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy panosc_hub
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/kubernetes
+	@echo "Left out here: sessions on a real Kubernetes, which make test-kubernetes builds and tests"
 	@echo "JupyterHub 5.5: the tests that touch the Hub once more"
 	$(HUB5)/bin/python -m pytest tests/hub tests/unit tests/identity -m 'not slurm' -p no:cacheprovider
 	JUPYTERHUB_SHARE=$(HUB5)/share/jupyterhub $(BIN)/python -m pytest tests/browser
 	PANOSC_DEMO_HUB_PYTHON=$(abspath $(HUB5))/bin/python $(BIN)/python -m pytest \
 	    tests/e2e/test_main_path.py -m 'not slurm' -p no:cacheprovider
+
+test-kubernetes: $(BIN)/.test  ## Tests on a real Kubernetes: $$KUBECONFIG, or one built here (Go, apt, root)
+	@.ci/system-packages kubernetes
+	nice -n 5 $(BIN)/python -m tests.kubernetes.cluster.build
+	$(BIN)/python -m pytest tests/kubernetes
 
 test-quick: $(BIN)/.test  ## Only what needs no Hub, cluster or browser
 	$(BIN)/python -m pytest tests/unit
