@@ -12,7 +12,7 @@ from panosc_hub.core.choices import Option
 from panosc_hub.core.policy import Moment
 from panosc_hub.core.profiles import Limits, tighten
 from panosc_hub.core.selection import Selection, parse_form
-from tests.browser.server import Scene
+from tests.browser.server import Scene, session
 from tests.browser.test_pages import WINDOWS, axe, complaints
 from tests.stage import IMAGES, TUESDAY, mixed
 
@@ -265,3 +265,21 @@ async def test_renewing_keeps_the_cursor_and_tells_what_is_gone(opened: Any, sce
         await look_again(page)
         assert await page.get_by_label("Account").count() == 0
         assert (await start(page, scene)).choices == ()
+
+
+@pytest.mark.parametrize("width", [1100, 1200, 1279])
+async def test_all_notebooks_are_whole_in_a_window_of_middle_width(opened: Any, width: int) -> None:
+    async with opened("/hub/spawn", width=width, height=800) as page:
+        cards = page.locator("#ph-cards")
+        assert await cards.locator(".ph-card:not([hidden])").count() == 5
+        assert await cards.evaluate("c => c.scrollHeight - c.clientHeight") == 0
+
+
+@pytest.mark.parametrize("path", ["/hub/home", "/hub/spawn-pending/amember/typed"])
+async def test_what_was_chosen_is_told_while_it_starts_and_on_the_home_page(
+    opened: Any, scene: Scene, path: str
+) -> None:
+    facts = {"profile": "Medium", "backend": "kubernetes", "choices": f"Image {TYPED}"}
+    scene.sessions = [session("typed", state="starting", **facts)]
+    async with opened(path) as page:
+        assert f"Image {TYPED}" in await page.locator(".ph-facts").inner_text()
