@@ -55,7 +55,7 @@ test: $(BIN)/.test $(HUB5)/.installed  ## All tests, with real Slurm and a real 
 
 test-kubernetes: $(BIN)/.test  ## Tests on a real Kubernetes: $$KUBECONFIG, or one built here (Go, apt, root)
 	@.ci/system-packages kubernetes
-	nice -n 5 $(BIN)/python -m tests.kubernetes.cluster.build
+	$(BIN)/python -m tests.kubernetes.cluster prepare
 	$(BIN)/python -m pytest tests/kubernetes
 
 test-quick: $(BIN)/.test  ## Only what needs no Hub, cluster or browser

@@ -1,4 +1,12 @@
-"""``python -m tests.kubernetes.cluster up|with|status|sweep``: a cluster outside of tests."""
+"""A cluster outside of tests: ``python -m tests.kubernetes.cluster``, and what to do.
+
+* ``prepare``: build programs and image, so that a start takes seconds; nothing to do with
+  ``$KUBECONFIG``
+* ``up --dir DIR``: start one that stays until it is killed, and print its KUBECONFIG
+* ``with -- COMMAND``: run a command while there is a cluster
+* ``status --dir DIR``: which programs run
+* ``sweep``: give back what killed runs left (every start does so, too)
+"""
 
 from __future__ import annotations
 
@@ -10,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.kubernetes.cluster import host
+from tests.kubernetes.cluster import build, host, store
 from tests.kubernetes.cluster.cluster import CannotRun, Cluster, why_not
 
 GPUS = {"nvidia.com/gpu": 4, "nvidia.com/mig-1g.10gb": 2}
@@ -38,7 +46,7 @@ def _up(cluster: Cluster, command: list[str]) -> int:
 def main() -> int:
     """See ``--help``."""
     parser = argparse.ArgumentParser(prog="python -m tests.kubernetes.cluster")
-    parser.add_argument("what", choices=("up", "with", "status", "sweep"))
+    parser.add_argument("what", choices=("prepare", "up", "with", "status", "sweep"))
     parser.add_argument("--dir", type=Path, help="where all of it is kept; emptied at the start")
     parser.add_argument("command", nargs="*", help="with: what to run while the cluster is there")
     options = parser.parse_args()
@@ -46,13 +54,23 @@ def main() -> int:
         host.sweep()
         return 0
     try:
+        if options.what == "prepare":
+            if given := os.environ.get("KUBECONFIG"):
+                print(f"The cluster of KUBECONFIG={given} is used; nothing is built.")
+            elif reason := why_not():
+                print(f"A real Kubernetes is left out: {reason}")
+            else:
+                print("Kubernetes and its image are built if need be …", flush=True)
+                build.build()
+                store.make()
+            return 0
         if options.what == "status":
             print(Cluster.attach(options.dir).status())
             return 0
         if reason := why_not():
             raise CannotRun(reason)
         cluster = Cluster(options.dir)
-    except CannotRun as error:
+    except (CannotRun, build.CannotBuild) as error:
         print(f"No Kubernetes here: {error}.", file=sys.stderr)
         return 1
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -18,12 +18,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "programs"
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
 GO = (1, 25)
+KEPT = 14 * 86400.0
+"""Seconds for which what nobody uses stays in the cache."""
 
 
 class CannotBuild(Exception):
@@ -43,6 +46,14 @@ def claimed(name: str) -> Iterator[None]:
     with open(cache() / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def prune(kind: str, used: Path) -> None:
+    """Note that one of the kind is used, and remove those that nobody used for long."""
+    os.utime(used)
+    for each in cache().glob(f"{kind}-*"):
+        if time.time() - each.stat().st_mtime > KEPT:
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def version() -> str:
@@ -86,6 +97,7 @@ def build() -> Path:
     """
     with claimed("kubernetes"):
         if built():
+            prune("kubernetes", folder())
             return folder()
         if reason := why_not():
             raise CannotBuild(reason)

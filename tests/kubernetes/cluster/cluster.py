@@ -22,7 +22,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -30,7 +29,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.kubernetes.cluster import build, host, image, programs
+from tests.kubernetes.cluster import build, host, programs, store
 from tests.kubernetes.cluster.access import Failed, Kubernetes
 from tests.kubernetes.cluster.keeper import SOCKET, cgroup_roots
 from tests.kubernetes.cluster.objects import hollow_node, storage
@@ -43,6 +42,7 @@ PACKAGES = {
     "busybox": "busybox-static",
     "ip": "iproute2",
     "unshare": "util-linux",
+    "setpriv": "util-linux",
     "iptables": "iptables",
 }
 _CNI = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
@@ -111,8 +111,11 @@ class Cluster(Kubernetes):
         if reason := why_not():
             raise CannotRun(reason)
         began = time.monotonic()
-        binaries = build.build()
-        image.layers()
+        try:
+            binaries = build.build()
+            store.make()
+        except build.CannotBuild as error:
+            raise CannotRun(str(error)) from error
         self._note("build", began)
         if not self._ours:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -126,6 +129,9 @@ class Cluster(Kubernetes):
         self._note("all", began)
 
     def _start(self, binaries: Path) -> None:
+        began = time.monotonic()
+        store.put(self.folder / "containerd")
+        self._note("images", began)
         self.share, held = host.take(self.folder, ours=self._ours)
         try:
             self._write(binaries)
@@ -145,18 +151,14 @@ class Cluster(Kubernetes):
         finally:
             os.close(held)
         self._until("the keeper", lambda: bool(self._told({"do": "status"})), 20)
-        importing = threading.Thread(target=self._import, daemon=True)
         for name in ("containerd", "etcd", "kube-apiserver"):
             self._told({"do": "start", "name": name})
         began = time.monotonic()
-        importing.start()
         self._until("the API", self._api_ready, 90)
         self._note("api", began)
         for name in ("kube-controller-manager", "kube-scheduler", "kubelet"):
             self._told({"do": "start", "name": name})
         self._set_up()
-        importing.join()
-        self._until("the images", lambda: "images" in self.times, 1)
         self._until("the node", lambda: self.node_ready(self.node), 90)
         self._note("node", began)
 
@@ -184,25 +186,6 @@ class Cluster(Kubernetes):
         told = programs.keeper(layout, {"PATH": path, "HOME": str(self.folder)})
         (self.folder / "keeper.json").write_text(json.dumps(told, indent=1))
         (self.folder / "share.json").write_text(json.dumps(asdict(self.share)))
-
-    def _import(self) -> None:
-        """The images, while the API server starts."""
-        began = time.monotonic()
-        ctr = ["ctr", "-a", str(self.folder / "containerd.sock"), "-n", "k8s.io"]
-        self._until(
-            "containerd",
-            lambda: subprocess.run([*ctr, "version"], capture_output=True).returncode == 0,
-            30,
-        )
-        with open(self.folder / "log" / "import.log", "wb") as log:
-            command = [*ctr, "images", "import", "-"]
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log) as run:
-                assert run.stdin
-                with contextlib.suppress(BrokenPipeError):
-                    image.write(run.stdin)
-                    run.stdin.close()
-        if run.returncode == 0:
-            self._note("images", began)
 
     def _set_up(self) -> None:
         """A storage class with volumes that are there already."""

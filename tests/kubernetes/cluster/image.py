@@ -28,7 +28,7 @@ from typing import IO
 
 from packaging.requirements import Requirement
 
-from tests.kubernetes.cluster.build import cache, claimed
+from tests.kubernetes.cluster.build import cache, claimed, prune
 
 SESSION = "panosc-demo/analysis:1"
 PAUSE = "panosc-demo/pause:1"
@@ -209,6 +209,7 @@ def layers() -> dict[str, Path]:
             with tempfile.TemporaryDirectory(dir=cache(), prefix="image-new-") as name:
                 _make(Path(name, "image"))
                 Path(name, "image").rename(folder)
+        prune("image", folder)
         order: list[str] = json.loads((folder / "order.json").read_text())
         return {digest: folder / f"{digest}.tar" for digest in order}
 
