@@ -7,6 +7,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -27,13 +28,20 @@ from .records import (
     Where,
 )
 
-_QUANTITY = re.compile(r"([+-]?[0-9]*\.?[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?")
+_QUANTITY = re.compile(
+    r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]{1,2})?"
+)
 _FACTOR = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
     "m": Decimal("0.001"),
     **{unit: Decimal(1000) ** n for n, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
     **{f"{unit}i": Decimal(1024) ** n for n, unit in enumerate("KMGTPE", 1)},
 }
 
+
+_MOST = 2**63 - 1
+"""The largest number that Kubernetes knows."""
 
 _OF_A_NODE = ("DaemonSet", "Node")
 """Owners of pods that are on their node as long as it is there; Node owns the static ones."""
@@ -41,7 +49,8 @@ _OF_A_NODE = ("DaemonSet", "Node")
 
 def quantity(value: Any) -> Decimal:
     """``"1500m"``, ``"2Gi"``, ``4`` as a number; 0 for what is none."""
-    found = _QUANTITY.fullmatch(str(value))
+    text = str(value) if isinstance(value, (str, int, float)) else ""
+    found = _QUANTITY.fullmatch(text) if len(text) <= 64 else None
     if found is None:
         return Decimal(0)
     number, unit = found.groups()
@@ -51,9 +60,9 @@ def quantity(value: Any) -> Decimal:
 
 
 def amount(resource: str, value: Any) -> int:
-    """A quantity in the unit of :mod:`.records`."""
-    number = quantity(value)
-    return int(number * 1000) if resource == "cpu" else int(number)
+    """A quantity in the unit of :mod:`.records`, rounded up as the scheduler does."""
+    number = quantity(value) * (1000 if resource == "cpu" else 1)
+    return min(math.ceil(number), _MOST)
 
 
 def amounts(values: Any) -> dict[str, int]:
@@ -77,7 +86,7 @@ def pod_of(body: Mapping[str, Any]) -> Pod:
         _map(body.get("status")),
     )
     labels = _map(meta.get("labels"))
-    conditions = {c.get("type"): c for c in _maps(status.get("conditions"))}
+    conditions = {_text(c.get("type")): c for c in _maps(status.get("conditions"))}
     scheduled = conditions.get("PodScheduled", {})
     disrupted = conditions.get("DisruptionTarget", {})
     waits = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
