@@ -8,7 +8,7 @@ SLURM_DIR ?= var/slurm
 HUB5 := .venv-hub5
 SETUP := setup.cfg pyproject.toml
 
-.PHONY: help demo demo-check demo-slurm test test-kubernetes test-quick bench docs lint format clean
+.PHONY: help demo demo-check demo-slurm demo-kubernetes test test-kubernetes test-quick bench docs lint format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -40,6 +40,9 @@ demo-check: $(BIN)/.demo  ## Log in, spawn, run the notebook and find the plot, 
 
 demo-slurm: $(BIN)/.demo  ## The same as demo, with a real Slurm on this machine (apt, root)
 	@.ci/with-slurm --required $(BIN)/python -m examples.demo --port $(PORT)
+
+demo-kubernetes: $(BIN)/.test  ## The same as demo, with a real Kubernetes on this machine (Go, apt, root)
+	@.ci/with-kubernetes --required $(BIN)/python -m examples.demo --port $(PORT)
 
 test: $(BIN)/.test $(HUB5)/.installed  ## All tests, with real Slurm and a real browser where possible
 	@.ci/system-packages

@@ -1,7 +1,7 @@
 """``make demo-check``: the whole path without a browser, step by step with seconds.
 
 login → spawn page → server ready → notebook executed → plot found, on the local backend and,
-where Slurm is there, on Slurm. Exit status 0 only if all held.
+where they are there, on Slurm and Kubernetes. Exit status 0 only if all held.
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ import httpx
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
-from examples.demo import Demo, DemoError, free_port, slurm_answers
+from examples.demo import Demo, DemoError, free_port, kubernetes_address, slurm_answers
 
 SELECTION = {
     "proposal": "HG-123",
     "dataset": "20.500.12345/agbh-0001",
     "template": "saxs-azimuthal",
 }
-PROFILES = {"local": "small", "slurm": "slurm-small"}
+PROFILES = {
+    "local": "small",
+    "slurm": "slurm-small",
+    "kubernetes": "kubernetes-medium",
+}
 CELL_SECONDS = 120.0
 
 
@@ -268,7 +272,7 @@ def main() -> int:
         begin = time.monotonic()
         slurm = slurm_answers()
         demo = Demo(Path(folder), options.port or free_port(), slurm=slurm)
-        backends = ["local", "slurm"] if slurm else ["local"]
+        backends = ["local", *["slurm"] * slurm, *["kubernetes"] * bool(kubernetes_address())]
         try:
             demo.prepare()
             demo.start()
@@ -281,6 +285,8 @@ def main() -> int:
             demo.stop()
         if not slurm:
             print("\nLeft out: Slurm, for no controller answers here (make demo-slurm starts one).")
+        if "kubernetes" not in backends:
+            print("Left out: Kubernetes, for none was given (make demo-kubernetes starts one).")
         if not held:
             log = (Path(folder) / "log" / "hub.log").read_text(errors="replace")
             print(f"\nThe end of the Hub's log:\n{log[-6000:]}", file=sys.stderr)

@@ -2,7 +2,8 @@
 
 Everything it makes lies below one folder: data, homes, database, logs. The folder is ``var/demo``,
 and for another port ``var/demo-PORT``, so that two demonstrations share nothing. The identity
-provider, the proxy and the Hub listen on 127.0.0.1 only.
+provider, the proxy and the Hub listen on 127.0.0.1 only; with Kubernetes the Hub listens on the
+address at which pods reach this machine.
 """
 
 from __future__ import annotations
@@ -75,6 +76,12 @@ def slurm_answers() -> bool:
     return said.returncode == 0 and " is UP" in said.stdout
 
 
+def kubernetes_address() -> str:
+    """This machine as pods reach it, where the demonstration was given a cluster on this very
+    machine; empty otherwise. Its node reads the example data from this machine's disk."""
+    return os.environ.get("PANOSC_KUBERNETES_HUB_ADDRESS", "")
+
+
 def install_proxy() -> None:
     """Install the pinned proxy with ``npm ci`` unless it is there."""
     folder = HERE / "proxy"
@@ -86,7 +93,8 @@ def install_proxy() -> None:
 
 @dataclass
 class Demo:
-    """The running facility. ``slurm`` None looks whether Slurm answers.
+    """The running facility. ``slurm`` None looks whether Slurm answers; ``kubernetes`` None looks
+    whether there is a cluster on this machine, else it is the address of this machine for pods.
 
     ``PANOSC_DEMO_HUB_PYTHON`` names a Python with another JupyterHub for the Hub alone; sessions
     run with the software of this one.
@@ -95,6 +103,7 @@ class Demo:
     var: Path
     port: int = PORT
     slurm: bool | None = None
+    kubernetes: str | None = None
     keep_sessions: bool = False
     env: dict[str, str] = field(default_factory=dict)
     hub: subprocess.Popen[bytes] | None = None
@@ -118,7 +127,10 @@ class Demo:
         for name in ("home", "log"):
             (self.var / name).mkdir(parents=True, exist_ok=True)
         self._claim_folder()
-        make_data(self.var / "data")
+        if self.kubernetes is None:
+            self.kubernetes = kubernetes_address()
+        # Pods run as another account, as they would at a facility.
+        make_data(self.var / "data", shared=bool(self.kubernetes))
         install_proxy()
         if self.slurm is None:
             self.slurm = slurm_answers()
@@ -138,6 +150,7 @@ class Demo:
             "PANOSC_DEMO_ISSUER": issuer,
             "PANOSC_IDP_CLIENT_SECRET": secret,
             "PANOSC_DEMO_SLURM": "1" if self.slurm else "0",
+            "PANOSC_DEMO_KUBERNETES": self.kubernetes or "",
             "PANOSC_DEMO_KEEP": "1" if self.keep_sessions else "0",
             "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(32),
             "JUPYTERHUB_CRYPT_KEY": secrets.token_hex(32),
@@ -238,6 +251,7 @@ def main() -> int:
         print(
             f"\n  Open {demo.url} and log in as paula, mira, ingo, ada or nobody; no password.\n"
             f"  Slurm profiles: {'shown' if demo.slurm else 'not shown, no Slurm answers here'}\n"
+            f"  Kubernetes profiles: {'shown' if demo.kubernetes else 'not shown, none here'}\n"
             f"  Logs: {demo.var / 'log'}\n"
             "  Ctrl-C stops everything.\n",
             flush=True,

@@ -56,8 +56,31 @@ c.LocalBackend.log_template = str(var / "log/{username}-{servername}.log")
 c.SlurmBackend.home_template = str(var / "home/{username}")
 # The demonstration's nodes all live on this machine and their names are in no DNS.
 c.SlurmBackend.connect_to = "address"
-if os.environ.get("PANOSC_DEMO_SLURM") != "1":
-    c.PanoscSpawner.backends = {"local": "panosc_hub.backends.local.LocalBackend"}
+pods_see = os.environ.get("PANOSC_DEMO_KUBERNETES")  # this machine's address for pods
+backends = {"local": "panosc_hub.backends.local.LocalBackend"}
+if os.environ.get("PANOSC_DEMO_SLURM") == "1":
+    backends["slurm"] = "panosc_hub.backends.slurm.SlurmBackend"
+if pods_see:
+    backends["kubernetes"] = "panosc_hub.backends.kubernetes.spawner.KubernetesBackend"
+    c.KubeSpawner.namespace = os.environ["PANOSC_KUBERNETES_NAMESPACE"]
+    # The image is on the node and in no registry.
+    c.KubeSpawner.image_pull_policy = "Never"
+    # Nobody's account, and a home that outlives the session.
+    c.KubeSpawner.uid = c.KubeSpawner.gid = c.KubeSpawner.fs_gid = 1000
+    c.KubeSpawner.storage_pvc_ensure = True
+    c.KubeSpawner.storage_capacity = "1Gi"
+    c.KubeSpawner.volumes = {
+        "home": {"name": "home", "persistentVolumeClaim": {"claimName": "{pvc_name}"}}
+    }
+    c.KubeSpawner.volume_mounts = {"home": {"name": "home", "mountPath": "/home/jovyan"}}
+    c.KubeSpawner.working_dir = "/home/jovyan"
+    c.KubeSpawner.environment = {"HOME": "/home/jovyan"}
+    # The node is this machine, so the data are simply there. A facility has NFS or a claim here.
+    c.KubernetesBackend.allow_host_path = True
+    c.KubernetesBackend.data_volumes = {
+        str(var / "data"): {"hostPath": {"path": str(var / "data")}}
+    }
+c.PanoscSpawner.backends = backends
 
 # No question about Jupyter's news over the first notebook that somebody sees.
 c.Spawner.environment = {"JUPYTER_CONFIG_PATH": str(here / "jupyter")}
@@ -67,7 +90,7 @@ if os.getuid() == 0:
 
 # -- the Hub ----------------------------------------------------------------------------------
 c.JupyterHub.bind_url = f"http://{host}:{port}"
-c.JupyterHub.hub_bind_url = f"http://{host}:{os.environ['PANOSC_DEMO_HUB_PORT']}"
+c.JupyterHub.hub_bind_url = f"http://{pods_see or host}:{os.environ['PANOSC_DEMO_HUB_PORT']}"
 c.ConfigurableHTTPProxy.api_url = f"http://{host}:{os.environ['PANOSC_DEMO_PROXY_PORT']}"
 c.ConfigurableHTTPProxy.command = [
     str(here / "proxy" / "node_modules" / ".bin" / "configurable-http-proxy")

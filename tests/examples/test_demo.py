@@ -94,5 +94,5 @@ class Claimed(Exception):
     """Raised where the data would be made: the folder was claimed."""
 
 
-def stop_here(folder: Path) -> None:
+def stop_here(folder: Path, *, shared: bool) -> None:
     raise Claimed(folder)
