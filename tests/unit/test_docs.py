@@ -26,6 +26,7 @@ from traitlets.config import PyFileConfigLoader
 from panosc_hub.auth import accounts
 from panosc_hub.auth.eduteams import EduTeamsAuthenticator
 from panosc_hub.auth.umbrella import UmbrellaAuthenticator
+from panosc_hub.backends.kubernetes import options as kubernetes
 from panosc_hub.backends.kubernetes.spawner import KubernetesBackend
 from panosc_hub.backends.local import LocalBackend
 from panosc_hub.backends.slurm import SlurmBackend
@@ -62,6 +63,10 @@ MODELS: dict[type[BaseModel], tuple[str, str]] = {
     access.Window: ("admin", "windows"),
     access.Beamtime: ("admin", "beamtime"),
     SlurmOptions: ("admin", "options for Slurm"),
+    kubernetes.KubernetesOptions: ("admin", "options for Kubernetes"),
+    kubernetes.Guarantee: ("admin", "guarantee"),
+    kubernetes.NodeAffinity: ("admin", "node_affinity"),
+    kubernetes.Toleration: ("admin", "tolerations"),
     static.ProposalFile: ("admin", "The list of proposals"),
     static.ProposalEntry: ("admin", "proposals"),
     static.Members: ("admin", "members"),
@@ -143,7 +148,9 @@ def reachable(model: type[BaseModel]) -> set[type[BaseModel]]:
 
 def test_every_model_of_the_files_has_a_place_in_the_documentation() -> None:
     wanted = reachable(site.Site) | reachable(templates.Manifest) | reachable(static.ProposalFile)
-    assert wanted | {SlurmOptions} == set(MODELS)
+    wanted |= {SlurmOptions} | reachable(kubernetes.KubernetesOptions)
+    # A part of a limit is a text; a condition's keys are told where its lists are.
+    assert wanted - {kubernetes.Share, kubernetes.Expression, kubernetes.Preference} == set(MODELS)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: m.__name__)
@@ -196,7 +203,14 @@ def read_allow(file: Path) -> object:
     return access.Allow.model_validate(plain(read_yaml(file))["allow"])
 
 
+def read_profiles(file: Path) -> object:
+    found = YAML(typ="safe").load(file.read_text())["profiles"]
+    read = [profiles.Profile.model_validate(each) for each in found]
+    return [wrong for each in read for wrong in KubernetesBackend.check_profile(each)] == []
+
+
 READERS = {
+    "profiles for kubernetes": read_profiles,
     "allow": read_allow,
     "site": read_site,
     "template": read_template,
