@@ -53,7 +53,6 @@ async def test_slurmdbd_tells_how_a_job_ended_that_slurmctld_has_forgotten(
     restarted = bench.spawner()
     restarted.load_state(state)
     assert await why_it_ended(bench, restarted) == (
-        "The session ended: it reached its time limit. "
-        "Start again, with more time if you need it."
+        "The session ended: it reached its time limit. Start again, with more time if you need it."
     )
     assert jobs.jobs[spawner.job_name].misses == 1  # and no second look was needed

@@ -51,8 +51,7 @@ async def test_the_time_limit_is_told(bench: Bench, cluster: Cluster) -> None:
     spawner, _ = await started(bench)
     cluster.command("scontrol", "update", f"jobid={spawner.job_id}", "endtime=now+2")
     assert await why_it_ended(bench, spawner, 75) == (
-        "The session ended: it reached its time limit. "
-        "Start again, with more time if you need it."
+        "The session ended: it reached its time limit. Start again, with more time if you need it."
     )
 
 

@@ -191,8 +191,7 @@ async def test_a_session_over_its_memory_is_told_so(confined_bench: Bench) -> No
 
     await until(confined_bench, over, 60)
     assert spawner.ended == (
-        "The session ended: it used more memory than it asked for. "
-        "Start again with more memory."
+        "The session ended: it used more memory than it asked for. Start again with more memory."
     )
 
 
@@ -221,8 +220,7 @@ async def test_slurmdbd_knows_the_end_of_a_job_that_slurmctld_has_forgotten(
     await watchers(bench.config).jobs.look()
     assert await other.poll() == 1
     assert other.ended == (
-        "The session ended: it reached its time limit. "
-        "Start again, with more time if you need it."
+        "The session ended: it reached its time limit. Start again, with more time if you need it."
     )
 
 

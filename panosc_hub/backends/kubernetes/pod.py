@@ -192,6 +192,7 @@ class KubernetesPod(KubeSpawner):
             super().__init__(*args, **kwargs)
         self._session = ""
         self._areas: dict[str, str] = {}
+        self._configured: dict[str, Any] | None = None
 
     @classmethod
     def configured(cls, name: str, config: Any) -> Any:
@@ -242,7 +243,9 @@ class KubernetesPod(KubeSpawner):
         what must hold whatever those say. Raises :class:`~panosc_hub.errors.PanoscError`.
         """
         options = self.options(launch.profile)
-        configured = {name: getattr(self, name) for name in _ADDED_TO}
+        if self._configured is None:  # a second pod of this start begins from the same
+            self._configured = {name: getattr(self, name) for name in _ADDED_TO}
+        configured = self._configured
         for name, value in settings(launch, options, configured=configured).items():
             setattr(self, name, value)
         account = await self._account_of(launch)

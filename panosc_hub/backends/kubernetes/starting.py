@@ -103,7 +103,7 @@ class KubernetesStart(KubernetesPod, Backend):
             if finding is not None and self._given_up(finding):
                 raise BackendError(await self._failure(finding), reason=finding.kind.value)
             if seen.state is JobState.GONE:
-                raise BackendError(f"{seen.words} Start again.", reason="pod_ended")
+                raise BackendError(seen.words, reason="pod_ended")
             self._report(finding)
             left = deadline - time.monotonic()
             if left <= 0:
